@@ -18,5 +18,6 @@ compile_error!("liblsm runs on 64-bit little-endian targets only");
 
 pub mod base;
 pub mod error;
+pub mod fs;
 
 pub use error::{Code, Error, Result};
