@@ -1,0 +1,189 @@
+//! L1: the block cache. Frames hang in per-table slot arrays; a hit is one load. Knows no file and no format.
+//!
+//!     Slots (one per open table)    [ptr][ptr][null][ptr]...     by block number
+//!                                     |    |          |
+//!     Frame (counted)               a use counter + bytes, in one allocation
+//!     Shard (mutex)                 small, main, meta queues of (slots, index); ghost; bytes
+//!
+//! - I1  A hit takes no lock and changes no shared count: an Acquire load under the caller's pin, a store to the
+//!   frame's use counter while that is below its end, and a striped statistic.
+//! - I2  A slot changes only under the lock of its shard, which is a function of (array, index).
+//! - I3  A frame that leaves its slot goes to `Retired`; nothing is freed here.
+//! - I4  The bytes charged, bookkeeping included, never exceed the budget of a shard. What waits in `Retired` or is
+//!   held by iterators is not in it; over `RETIRED_BYTES_MAX` of the former nothing more is taken in.
+//! - I5  `forget` is final for an array: nothing is put in afterwards, and no queue entry keeps it alive.
+//!
+//! Threads: everything may be called from any thread. Failure: none; what cannot be kept is handed back.
+
+mod ghost;
+mod shard;
+mod slots;
+#[cfg(test)]
+mod tests;
+
+pub use slots::{Frame, FrameBuilder, FrameRef, Slots};
+
+use crate::base::epoch::{self, Guard, Retired};
+use crate::base::metrics::Counter;
+use crate::base::sync::{Mutex, Rank};
+use shard::Shard;
+use slots::Victims;
+use std::sync::Arc;
+
+/// More retired bytes than this, and frames are handed back instead of being kept.
+pub const RETIRED_BYTES_MAX: usize = 32 << 20;
+/// A shard has at least so many bytes: blocks and partitions of up to 1 MiB fit its sixteenth.
+const SHARD_BYTES_MIN: usize = 16 << 20;
+const SHARDS_MAX: usize = 64;
+
+/// How dear a frame is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Priority {
+    /// Data blocks.
+    Data,
+    /// Index and filter partitions: leave only when they are more than half the cache.
+    Meta,
+}
+
+/// Settings of a cache.
+#[derive(Clone, Debug)]
+pub struct CacheConfig {
+    /// Most bytes of frames, bookkeeping included; 0 keeps nothing.
+    pub bytes: usize,
+    /// Shards; 0 picks a number from the size.
+    pub shards: usize,
+}
+
+/// Spreads (array, index) over shards and ghost cells: all bits of the result depend on all bits of both.
+fn mix(id: u64, index: u32) -> u64 {
+    let mut hash = (id << 32 ^ u64::from(index)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    hash = (hash ^ hash >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    hash ^ hash >> 32
+}
+
+/// A byte budget shared by all tables of a database.
+pub struct Cache {
+    /// A power of two of them.
+    shards: Box<[Mutex<Shard>]>,
+    budget: usize,
+    retired: Arc<Retired>,
+    hits: Counter,
+    misses: Counter,
+}
+
+impl Cache {
+    /// An empty cache; evicted frames go to `retired`.
+    pub fn new(config: CacheConfig, retired: Arc<Retired>) -> Arc<Cache> {
+        let wanted = match config.shards {
+            0 => config.bytes / SHARD_BYTES_MIN,
+            n => n,
+        };
+        let count = 1 << wanted.clamp(1, SHARDS_MAX).ilog2();
+        let budget = config.bytes / count;
+        Arc::new(Cache {
+            shards: (0..count).map(|_| Mutex::ranked(Rank::CacheShard, Shard::new(budget))).collect(),
+            budget: config.bytes,
+            retired,
+            hits: Counter::new(),
+            misses: Counter::new(),
+        })
+    }
+
+    fn shard(&self, slots: &Slots, index: u32) -> &Mutex<Shard> {
+        // The top bits: the ghost uses the others.
+        &self.shards[(mix(slots.id(), index) >> 58) as usize & (self.shards.len() - 1)]
+    }
+
+    /// The frame in a slot, alive while the pin lasts; marks it recently used and counts a hit (nothing on a miss).
+    #[inline]
+    pub fn peek<'g>(&self, slots: &'g Slots, index: u32, guard: &'g Guard) -> Option<&'g Frame> {
+        let frame = slots.load(index, guard)?;
+        frame.note_use();
+        self.hits.add(1);
+        Some(frame)
+    }
+
+    /// The same, and asks for its first `lines` cache lines before it looks at the frame.
+    #[inline]
+    pub fn peek_ahead<'g>(&self, slots: &'g Slots, index: u32, lines: usize, guard: &'g Guard) -> Option<&'g Frame> {
+        slots.prefetch(index, lines);
+        self.peek(slots, index, guard)
+    }
+
+    /// The frame in a slot as `peek` gives it, without noting a use or a hit: for those who come back for it.
+    #[inline]
+    pub fn glance<'g>(&self, slots: &'g Slots, index: u32, guard: &'g Guard) -> Option<&'g Frame> {
+        slots.load(index, guard)
+    }
+
+    /// Asks for the first `lines` cache lines of a frame; neither looks at it nor counts a hit.
+    #[inline]
+    pub fn prefetch(&self, slots: &Slots, index: u32, lines: usize) {
+        slots.prefetch(index, lines);
+    }
+
+    /// The same, counted, for those who keep it.
+    pub fn get(&self, slots: &Slots, index: u32) -> Option<FrameRef> {
+        let guard = epoch::pin();
+        self.peek(slots, index, &guard).map(|frame| frame.to_ref(&guard))
+    }
+
+    /// Puts a frame just read into its slot (counts the miss) and makes room. If another thread was faster its frame
+    /// is returned. The frame is returned without being kept if it is over 1/16 of a shard, if its slots were
+    /// forgotten, if the index is past their end, or while over `RETIRED_BYTES_MAX` wait for the reaper.
+    pub fn insert(&self, slots: &Arc<Slots>, index: u32, frame: FrameRef, priority: Priority) -> FrameRef {
+        self.misses.add(1);
+        if self.budget == 0 || self.retired.bytes() > RETIRED_BYTES_MAX {
+            return frame;
+        }
+        // Dropped last, so that the reaper's list is locked when the shard is not.
+        let mut victims = Victims::new(&self.retired);
+        let mut shard = self.shard(slots, index).lock();
+        // After the lock: nobody waits under a pin.
+        let guard = epoch::pin();
+        shard.insert(slots, index, frame, priority, &guard, &mut victims)
+    }
+
+    /// Empties the slots of a table that is being closed; they take no more frames. Costs a pass over the queues of
+    /// the shards (about a nanosecond per cached frame) if the table has frames at all, so it is for closing, not for
+    /// every read.
+    pub fn forget(&self, slots: &Slots) {
+        slots.close();
+        for shard in &self.shards {
+            let mut victims = Victims::new(&self.retired);
+            // An insert that saw the slots open is over once its shard's lock is ours, and is counted as resident.
+            let mut shard = shard.lock();
+            if slots.resident() > 0 {
+                shard.remove(Some(slots), &mut victims);
+            }
+        }
+    }
+
+    /// Drops every frame.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            let mut victims = Victims::new(&self.retired);
+            shard.lock().remove(None, &mut victims);
+        }
+    }
+
+    /// Bytes held now, bookkeeping included.
+    pub fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().bytes()).sum()
+    }
+
+    /// Frames held now.
+    pub fn frames(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().frames()).sum()
+    }
+
+    /// Hits so far.
+    pub fn hits(&self) -> u64 {
+        self.hits.get()
+    }
+
+    /// Misses so far: frames that were offered.
+    pub fn misses(&self) -> u64 {
+        self.misses.get()
+    }
+}
