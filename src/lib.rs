@@ -17,6 +17,7 @@
 compile_error!("liblsm runs on 64-bit little-endian targets only");
 
 pub mod base;
+pub mod batch;
 pub mod cache;
 pub mod error;
 pub mod fs;
