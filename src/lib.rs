@@ -21,5 +21,6 @@ pub mod batch;
 pub mod cache;
 pub mod error;
 pub mod fs;
+pub mod memtable;
 
 pub use error::{Code, Error, Result};
