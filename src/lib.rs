@@ -22,5 +22,6 @@ pub mod cache;
 pub mod error;
 pub mod fs;
 pub mod memtable;
+pub mod wal;
 
 pub use error::{Code, Error, Result};
