@@ -22,6 +22,7 @@ pub mod cache;
 pub mod error;
 pub mod fs;
 pub mod memtable;
+pub mod sstable;
 pub mod wal;
 
 pub use error::{Code, Error, Result};

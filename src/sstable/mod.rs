@@ -1,0 +1,110 @@
+//! L2: sorted tables on disk: columnar blocks, fence index, blocked bloom filter, footer.
+//!
+//! The bytes are drawn in `format.rs`. A table is written once by a `TableWriter` and never changed. A `TableReader`
+//! answers a pinned `lookup` from cached blocks alone; what is not cached is read by `get` or a `TableCursor`, unpinned.
+//!
+//! Threads: a writer and a cursor belong to one thread at a time, a reader to any number.
+//! Failure: every damaged byte is found before it is used; an answer is never wrong because of one.
+
+mod block;
+mod block_build;
+mod blocks;
+mod cursor;
+mod filter;
+mod format;
+mod index;
+mod properties;
+mod reader;
+mod simd;
+mod survey;
+mod writer;
+
+pub use cursor::TableCursor;
+pub use reader::TableReader;
+pub use writer::TableWriter;
+
+use crate::base::compress::Compression;
+use crate::base::ids::SeqNo;
+use crate::base::key::EntryKind;
+use crate::cache::{Frame, FrameRef};
+use std::ops::Range;
+
+/// How a table is written.
+#[derive(Clone, Debug)]
+pub struct TableConfig {
+    /// Target bytes of an uncompressed data block.
+    pub block_bytes: usize,
+    /// Codec of the data blocks.
+    pub compression: Compression,
+    /// Target false-positive rate of the filter; 0 writes none.
+    pub filter_fpr: f64,
+}
+
+/// What a finished table holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableSummary {
+    /// Bytes of the file.
+    pub size: u64,
+    /// CRC-32 of the whole file.
+    pub checksum: u32,
+    /// Versions in it.
+    pub entries: u64,
+    /// Deletes among them.
+    pub deletes: u64,
+    /// Bytes of keys and values before compression.
+    pub raw_bytes: u64,
+    /// First user key.
+    pub smallest: Vec<u8>,
+    /// Last user key.
+    pub largest: Vec<u8>,
+    /// Smallest sequence number.
+    pub smallest_seq: SeqNo,
+    /// Largest sequence number.
+    pub largest_seq: SeqNo,
+}
+
+/// How blocks are read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadMode {
+    /// Do not put blocks into the cache.
+    pub no_fill_cache: bool,
+    /// Read blocks from the file and check them, even when cached.
+    pub verify_checksums: bool,
+    /// Bytes to read ahead in scans; 0 lets the cursor choose.
+    pub readahead_bytes: u32,
+}
+
+/// A value inside a frame, counted.
+#[derive(Clone)]
+pub struct TableValue {
+    /// Sequence number of the version.
+    pub seq: SeqNo,
+    /// Put or delete.
+    pub kind: EntryKind,
+    /// The block.
+    pub frame: FrameRef,
+    /// Where in the block's bytes the value lies.
+    pub range: Range<usize>,
+}
+
+/// The answer of a lookup that does no I/O.
+pub enum Lookup<'g> {
+    /// The newest version at or below the bound.
+    Found {
+        /// Its sequence number.
+        seq: SeqNo,
+        /// Put or delete.
+        kind: EntryKind,
+        /// The value.
+        value: &'g [u8],
+        /// The frame that holds it.
+        frame: &'g Frame,
+    },
+    /// Not in this table.
+    Absent,
+    /// A block that is not in the cache is needed: finish with `TableReader::get`, unpinned.
+    NeedBlock,
+}
+
+#[cfg(test)]
+mod tests;
