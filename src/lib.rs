@@ -23,6 +23,7 @@ pub mod error;
 pub mod fs;
 pub mod memtable;
 pub mod sstable;
+pub mod version;
 pub mod wal;
 
 pub use error::{Code, Error, Result};

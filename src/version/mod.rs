@@ -1,0 +1,38 @@
+//! L3: which tables make up each keyspace, and the manifest that remembers it.
+//!
+//!     meta         a table's record and its handle in memory
+//!     levels       the tables of one level, searched by key
+//!     tree         all levels of one keyspace at one time: `Version`
+//!     table_cache  opens tables on demand, closes them again
+//!     edit         a change, and its bytes
+//!     manifest     the file of changes: header, records, torn tails
+//!     current      the file that names the manifest in force
+//!     draft        edits applied to a state, checked: pure
+//!     recover      from files to a state
+//!     set          the state in force: log, apply, publish
+//!
+//! Threads: a `Version` is immutable; `VersionSet` serialises edits inside. Failure: see `set`.
+
+mod current;
+mod draft;
+mod edit;
+mod levels;
+mod manifest;
+mod meta;
+mod recover;
+mod set;
+mod table_cache;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+pub use edit::VersionEdit;
+pub use levels::LevelFiles;
+pub use meta::{FileMeta, ObsoleteQueue, TableHandle};
+pub use set::{VersionSet, VersionSetConfig};
+pub use table_cache::TableCache;
+pub use tree::{KeyspaceRecord, LogState, Version};
+
+/// Most levels a keyspace may have.
+pub const LEVEL_COUNT_MAX: usize = 12;
