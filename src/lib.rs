@@ -21,6 +21,7 @@ pub mod batch;
 pub mod cache;
 pub mod error;
 pub mod fs;
+pub mod iter;
 pub mod memtable;
 pub mod sstable;
 pub mod version;
