@@ -20,6 +20,7 @@ pub mod base;
 pub mod batch;
 pub mod cache;
 pub mod compaction;
+pub mod db;
 pub mod error;
 pub mod flush;
 pub mod fs;

@@ -1,0 +1,232 @@
+//! The flush thread: sealed memtables become level-0 tables, then their log segments are given back.
+//!
+//! Invariants
+//! - I1  A memtable is flushed only once everything below its end is visible, so no writer is still inside.
+//! - I2  Before the edit is logged, the log is durable up to the table's end where another keyspace has unflushed
+//!   entries: else a power cut could leave half of a batch across keyspaces.
+//! - I3  A segment is given back only after the edit that moves `first_segment` past it is durable.
+//!
+//! Failure: nothing changes, the reason is kept for writers that wait, and the flush is tried again.
+
+use crate::base::clock;
+use crate::base::ids::{FileNumber, KeyspaceId, Level, SeqNo};
+use crate::base::log_sink::LogLevel;
+use crate::db::inner::DbInner;
+use crate::db::state::{KeyspaceState, MemRef};
+use crate::db::status::Job;
+use crate::error::{Code, Result};
+use crate::flush::FlushJob;
+use crate::fs::names::{self, FileKind};
+use crate::version::{FileMeta, VersionEdit};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a failed flush waits before it is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+/// The thread's body.
+pub fn run(db: &DbInner) {
+    let mut seen = 0;
+    while !db.background.is_stopping() {
+        let result = if db.log.is_recovering() {
+            flush_recovered(db)
+        } else if let Some((keyspace, sealed)) = claim(db) {
+            let result = flush(db, &keyspace, &sealed);
+            unclaim(&keyspace);
+            result
+        } else {
+            seen = db.background.flush.wait(seen, Duration::from_secs(1));
+            continue;
+        };
+        match result {
+            Ok(()) => db.status.set_background(Job::Flush, None),
+            Err(error) => {
+                db.logger.log(LogLevel::Error, &format!("flush failed: {error}"));
+                db.status.set_background(Job::Flush, Some(&error));
+                db.stall.wake();
+                db.background.job_done();
+                if db.status.is_latched() {
+                    return;
+                }
+                db.background.pause(&db.background.flush, RETRY_AFTER);
+            }
+        }
+        db.stall.update(db);
+        db.background.job_done();
+        db.background.flush.ring();
+    }
+}
+
+/// Takes the sealed memtables of the keyspace that holds back the oldest segment.
+fn claim(db: &DbInner) -> Option<(Arc<KeyspaceState>, Vec<MemRef>)> {
+    let mut all = db.keyspaces.all();
+    all.sort_by_key(|k| k.oldest_segment().unwrap_or(FileNumber(u64::MAX)));
+    for keyspace in all {
+        let mut mem = keyspace.mem.lock();
+        if mem.is_flushing || mem.sealed.is_empty() {
+            continue;
+        }
+        mem.is_flushing = true;
+        let sealed = mem.sealed.clone();
+        drop(mem);
+        return Some((keyspace, sealed));
+    }
+    None
+}
+
+fn unclaim(keyspace: &KeyspaceState) {
+    let mut mem = keyspace.mem.lock();
+    mem.is_flushing = false;
+    mem.flush_began = None;
+}
+
+/// Flushes `sealed`, the oldest sealed memtables of `keyspace`, and installs the table.
+pub fn flush(db: &DbInner, keyspace: &Arc<KeyspaceState>, sealed: &[MemRef]) -> Result<()> {
+    let Some(end) = sealed.last().map(|m| m.end) else { return Ok(()) };
+    if !db.log.publisher.wait_visible(end) {
+        return Err(db.status.error_or("the log failed"));
+    }
+    let began = clock::now();
+    let memory: usize = sealed.iter().map(|m| m.table.bytes()).sum();
+    keyspace.mem.lock().flush_began = Some((began, memory));
+    if others_unflushed(db, keyspace) && db.log.needs_sync(end) {
+        db.log.sync_to(db, end)?;
+    }
+    let meta = crate::flush::run(&job(db, keyspace, sealed))?;
+    let written = meta.as_ref().map_or(0, |m| m.summary.size);
+    let added = meta.into_iter().map(|m| (keyspace.id, Level(0), m)).collect();
+    match install(db, &[(keyspace.id, sealed.len())], end, added) {
+        // Dropped meanwhile: nothing was logged, and the table goes.
+        Err(error) if error.code() == Code::Invalid && db.is_gone(keyspace.id) => return Ok(()),
+        other => other?,
+    }
+    let time = began.elapsed();
+    db.stall.flushed(memory as u64, time);
+    db.stats.flush_jobs_run.add(1);
+    db.stats.flush_bytes_written.add(written);
+    db.logger.log(
+        LogLevel::Info,
+        &format!(
+            "flushed {} memtables ({memory} bytes) of {} into {written} bytes in {} ms",
+            sealed.len(),
+            String::from_utf8_lossy(&keyspace.name),
+            time.as_millis()
+        ),
+    );
+    free_segments(db);
+    db.background.wake_compact();
+    Ok(())
+}
+
+fn job(db: &DbInner, keyspace: &KeyspaceState, sealed: &[MemRef]) -> FlushJob {
+    FlushJob {
+        fs: Arc::clone(&db.fs),
+        dir: db.path.clone(),
+        database: db.database,
+        number: db.versions.next_file_number(),
+        table: keyspace.options.table_config(0),
+        memtables: sealed.iter().rev().map(|m| Arc::clone(&m.table)).collect(),
+        retain: db.snapshots.retain(|| db.log.visible()),
+    }
+}
+
+fn others_unflushed(db: &DbInner, keyspace: &KeyspaceState) -> bool {
+    db.keyspaces.all().iter().any(|other| other.id != keyspace.id && other.oldest_segment().is_some())
+}
+
+/// Logs the tables that hold everything of the `flushed` memtables, which end before `end`.
+fn install(
+    db: &DbInner,
+    flushed: &[(KeyspaceId, usize)],
+    end: SeqNo,
+    added: Vec<(KeyspaceId, Level, FileMeta)>,
+) -> Result<()> {
+    let last = SeqNo(end.0 - 1);
+    let bound = db.log.free_bound(|| db.oldest_segment_after(flushed));
+    let edit = VersionEdit {
+        added,
+        // With nothing to flush (all of it dropped), `default` stands for those that hold nothing.
+        flushed: if flushed.is_empty() {
+            vec![(KeyspaceId::DEFAULT, last)]
+        } else {
+            flushed.iter().map(|(id, _)| (*id, last)).collect()
+        },
+        last_seq: Some(last),
+        ..VersionEdit::default()
+    };
+    db.install_flush(edit, flushed, bound)
+}
+
+/// Lets go of closed segments that no memtable needs, where no flush does it: a dropped keyspace leaves such.
+pub fn release_log(db: &DbInner) {
+    let bound = db.log.free_bound(|| db.oldest_segment_after(&[]));
+    let Some(bound) = bound.filter(|bound| db.log.has_closed_below(bound.first_segment)) else { return };
+    match db.install_flush(VersionEdit::default(), &[], Some(bound)) {
+        Ok(()) => free_segments(db),
+        Err(error) => db.logger.log(LogLevel::Warn, &format!("old log segments could not be let go: {error}")),
+    }
+}
+
+/// Gives back the segments that no memtable needs. Only those below the manifest's `first_segment` are taken.
+fn free_segments(db: &DbInner) {
+    let bound = db.versions.log_state().first_segment;
+    for number in db.log.take_free(bound) {
+        if let Err(error) = db.log.pool.give_back(number) {
+            db.logger.log(LogLevel::Warn, &format!("log segment {number} could not be given back: {error}"));
+        }
+    }
+    trim_log(db);
+    db.background.wake_housekeeper();
+}
+
+/// When nothing waits in memory, one segment besides the current one is enough.
+pub fn trim_log(db: &DbInner) {
+    if db.keyspaces.all().iter().all(|keyspace| keyspace.oldest_segment().is_none())
+        && let Err(error) = db.log.pool.trim()
+    {
+        db.logger.log(LogLevel::Warn, &format!("a spare log segment could not be removed: {error}"));
+    }
+}
+
+/// Flushes every sealed memtable, on the calling thread (close).
+pub fn flush_sealed(db: &DbInner) -> Result<()> {
+    while let Some((keyspace, sealed)) = claim(db) {
+        let result = flush(db, &keyspace, &sealed);
+        unclaim(&keyspace);
+        result?;
+    }
+    Ok(())
+}
+
+/// Rewrites what a replay recovered into tables, all keyspaces in one edit: the old segments may be volatile, and a
+/// batch across keyspaces must not be torn by a power cut in between. No write is taken before this has succeeded.
+pub fn flush_recovered(db: &DbInner) -> Result<()> {
+    let mut flushed = Vec::new();
+    let mut added = Vec::new();
+    // What was dropped at a torn end is gone for good: everything up to here is in tables then.
+    let end = SeqNo(db.log.visible().0 + 1);
+    for keyspace in db.keyspaces.all() {
+        let sealed = keyspace.mem.lock().sealed.clone();
+        if sealed.is_empty() {
+            continue;
+        }
+        flushed.push((keyspace.id, sealed.len()));
+        match crate::flush::run(&job(db, &keyspace, &sealed)) {
+            Ok(meta) => added.extend(meta.map(|m| (keyspace.id, Level(0), m))),
+            Err(error) => {
+                remove_tables(db, &added);
+                return Err(error);
+            }
+        }
+    }
+    install(db, &flushed, end, added)?;
+    free_segments(db);
+    db.background.wake_compact();
+    Ok(())
+}
+
+fn remove_tables(db: &DbInner, added: &[(KeyspaceId, Level, FileMeta)]) {
+    for (_, _, meta) in added {
+        let _ = db.fs.remove(&names::path(&db.path, FileKind::Table, meta.number));
+    }
+}

@@ -1,0 +1,136 @@
+//! Group sync: one leader makes everything stored so far durable, for all who wait.
+//!
+//! Invariants
+//! - I1  Segment n is synced before n+1, so the durable part of the log is a prefix.
+//! - I2  The leader first takes the stored position, then the current segment, then the list of closed ones: a segment
+//!   that closes in between is in the list, one that opens holds nothing below the position.
+//! - I3  The first failed sync is final: the database latches and no later write is acknowledged.
+
+use super::{Route, WriteLog};
+use crate::base::epoch;
+use crate::base::ids::{FileNumber, SeqNo};
+use crate::base::sync::Ordering;
+use crate::db::inner::DbInner;
+use crate::db::write::Seal;
+use crate::error::Result;
+use crate::wal::{RecordKind, Reserved, Segment, payload_crc};
+use std::sync::Arc;
+
+/// Who syncs, and what is left to sync.
+#[derive(Default)]
+pub struct SyncState {
+    is_leading: bool,
+    /// How often somebody has led.
+    leads: u64,
+    /// Closed segments with records that were not synced yet, oldest first, with the sequence number behind their last.
+    unsynced: Vec<(Arc<Segment<Route>>, SeqNo)>,
+}
+
+impl WriteLog {
+    /// A closed segment still has to be synced.
+    pub(super) fn push_unsynced(&self, segment: Arc<Segment<Route>>, end: SeqNo) {
+        self.sync.lock().unsynced.push((segment, end));
+    }
+
+    /// Segments below `bound` are gone: what they held is in synced tables.
+    pub(super) fn forget_unsynced(&self, bound: FileNumber) {
+        self.sync.lock().unsynced.retain(|(segment, _)| segment.number() >= bound);
+    }
+
+    /// Whether anything below `next` may be volatile.
+    pub fn needs_sync(&self, next: SeqNo) -> bool {
+        self.durable() < next
+    }
+
+    /// Waits until every record below `next` is on the device.
+    pub fn sync_to(&self, db: &DbInner, next: SeqNo) -> Result<()> {
+        if !self.publisher.wait_stored(next) {
+            return Err(db.status.error_or("an earlier log record could not be stored"));
+        }
+        loop {
+            let mut state = self.sync.lock();
+            if !self.needs_sync(next) {
+                return Ok(());
+            }
+            db.status.check_latched()?;
+            if state.is_leading {
+                self.synced.wait(&mut state);
+                continue;
+            }
+            state.is_leading = true;
+            state.leads += 1;
+            drop(state);
+            let result = self.lead(db);
+            let mut state = self.sync.lock();
+            state.is_leading = false;
+            self.synced.notify_all();
+            drop(state);
+            result?;
+        }
+    }
+
+    /// Makes every byte of the closed segments durable, marks and seals too (close: the log's end is about to be written
+    /// down, and marks are not synced otherwise).
+    pub fn sync_closed(&self, db: &DbInner) -> Result<()> {
+        let closed = self.sync.lock().unsynced.clone();
+        for (segment, _) in &closed {
+            segment.sync().inspect_err(|error| db.status.latch(error))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until whoever leads now has stored its mark: marks are not published, so a segment that is wholly visible
+    /// may still get one. Who leads later looks at the then current segment.
+    pub(super) fn wait_lead(&self) {
+        let mut state = self.sync.lock();
+        let lead = state.leads;
+        while state.is_leading && state.leads == lead {
+            self.synced.wait(&mut state);
+        }
+    }
+
+    /// Syncs what is stored, moves the watermark, and stores a mark behind the tail so that this group can be told
+    /// from a torn tail after a crash.
+    fn lead(&self, db: &DbInner) -> Result<()> {
+        let target = self.publisher.stored();
+        let current = {
+            let guard = epoch::pin();
+            self.current.get(&guard)
+        };
+        let closed = self.sync.lock().unsynced.clone();
+        for segment in closed.iter().map(|(segment, _)| segment).chain(&current) {
+            if let Err(error) = segment.sync() {
+                db.status.latch(&error);
+                return Err(error);
+            }
+            db.stats.wal_syncs.add(1);
+        }
+        self.sync
+            .lock()
+            .unsynced
+            .retain(|(segment, end)| *end > target || !closed.iter().any(|(done, _)| Arc::ptr_eq(done, segment)));
+        // Release: pairs with the Acquire in `durable`. Only the leader stores, so it never goes back.
+        self.durable.store(target.0, Ordering::Release);
+        if let Some(segment) = current {
+            self.store_mark(db, &segment, target)?;
+        }
+        Ok(())
+    }
+
+    fn store_mark(&self, db: &DbInner, segment: &Arc<Segment<Route>>, durable: SeqNo) -> Result<()> {
+        match segment.reserve(0, 0) {
+            Reserved::Ticket(ticket) => {
+                let stored = segment.write(ticket, RecordKind::Mark, &[], payload_crc(&[]), durable);
+                stored.inspect_err(|error| db.status.latch(error))
+            }
+            // The seal and the next segment's start record carry the watermark instead.
+            Reserved::Seal(at) => {
+                // What was to be synced is. That no next segment could be made is the next writer's answer (a failed
+                // store has latched).
+                let _ = self.advance(db, Some(segment), 0, Some(at), Seal::Full);
+                Ok(())
+            }
+            Reserved::Full => Ok(()),
+        }
+    }
+}
