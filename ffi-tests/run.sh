@@ -1,0 +1,151 @@
+#!/bin/sh
+# Builds the tests of the C interface with the committed header against target/release/liblsm.so and liblsm.a and runs
+# them: plain, linked statically, under AddressSanitizer and under valgrind (shorter loops).
+#   ffi-tests/run.sh [NAME...]     only these programs
+# CC, CXX: compilers. PARTS="header symbols plain released static asan valgrind": which parts (default all).
+# released: programs built against the header of each released version (abi/VERSION/lsm.h) run on this library.
+# REQUIRE=1: a tool that is not found is a failure, not a line "skipped".
+set -u
+cd "$(dirname "$0")/.." || exit 1
+CC=${CC:-cc} CXX=${CXX:-g++}
+PARTS=${PARTS:-header symbols plain released static asan valgrind}
+target=${CARGO_TARGET_DIR:-target}
+out=$target/ffi-tests
+lib=$target/release
+warn="-Wall -Wextra -Wpedantic -Werror -O1 -g"
+names=${*:-library options basic iter writes close threads fork abuse admin model cxx}
+# Written from the contract alone; the long ones run plain and under AddressSanitizer only.
+contract=
+[ $# -gt 0 ] || contract="conformance conformance_iter conformance_open conformance_life conformance_model"
+header=include
+failed=0
+mkdir -p "$out" || exit 1
+# A program that hangs is a failure too.
+limit=
+command -v timeout >/dev/null 2>&1 && limit="timeout ${SECONDS_MAX:-300}"
+[ -e "$lib/liblsm.so" ] || { echo "$lib/liblsm.so is missing: cargo build --release"; exit 1; }
+
+have() { command -v "$1" >/dev/null 2>&1; }
+skip() {
+  echo "skipped: $1 not found"
+  [ "${REQUIRE:-0}" = 0 ] || failed=1
+}
+part() { case " $PARTS " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+fail() { echo "FAILED: $1"; failed=1; }
+
+# build KIND NAME FLAGS...: compiles one program into $out/KIND-NAME; status 2 when there is no compiler for it.
+build() {
+  kind=$1 name=$2
+  shift 2
+  if [ "$name" = cxx ]; then
+    have "$CXX" || return 2
+    $CXX -std=c++17 $warn -I$header "$@" "ffi-tests/$name.cc" -o "$out/$kind-$name" $libs
+  else
+    $CC -std=c11 $warn -I$header "$@" "ffi-tests/$name.c" -o "$out/$kind-$name" $libs
+  fi
+}
+# run KIND NAME PREFIX...: runs it with a folder of its own; what the library prints is a failure.
+run() {
+  kind=$1 name=$2
+  shift 2
+  mkdir -p "$out/db/$kind-$name"
+  # A forked child has none of its parent's threads: what those hold looks leaked there.
+  leaks=1
+  case $name in fork | conformance_life) leaks=0 ;; esac
+  [ "$kind-$name" = valgrind-fork ] && set -- valgrind -q --error-exitcode=9
+  ASAN_OPTIONS=detect_leaks=$leaks $limit "$@" "$out/$kind-$name" "$out/db/$kind-$name" >"$out/$kind-$name.out" 2>"$out/$kind-$name.err"
+  status=$?
+  sed 's/^/  /' "$out/$kind-$name.out"
+  if [ $status -ne 0 ] || [ -s "$out/$kind-$name.err" ]; then
+    head -40 "$out/$kind-$name.err"
+    fail "$kind $name (status $status)"
+  else
+    rm -rf "$out/db/$kind-$name"
+  fi
+}
+# all KIND PREFIX -- FLAGS...
+every() {
+  kind=$1 prefix=$2
+  shift 2
+  echo "== $kind"
+  for name in $names $more; do
+    build "$kind" "$name" "$@"
+    case $? in
+      0) run "$kind" "$name" $prefix ;;
+      2) skip "$CXX" ;;
+      *) fail "$kind $name does not build" ;;
+    esac
+  done
+}
+
+if part header; then
+  echo "== header"
+  printf '#include "lsm.h"\nlsm_read_options r = LSM_READ_OPTIONS_INIT; lsm_write_options w = LSM_WRITE_OPTIONS_INIT;\n' >"$out/header.c"
+  cp "$out/header.c" "$out/header.cc"
+  for std in c99 c11; do
+    $CC -std=$std $warn -Iinclude -c "$out/header.c" -o "$out/header.o" || fail "header in $std"
+  done
+  if have "$CXX"; then
+    for std in c++11 c++17; do
+      $CXX -std=$std $warn -Iinclude -c "$out/header.cc" -o "$out/header.o" || fail "header in $std"
+    done
+  else
+    skip "$CXX"
+  fi
+fi
+
+if part symbols; then
+  echo "== symbols"
+  if have nm; then
+    nm -D --defined-only "$lib/liblsm.so" | awk '{print $3}' | sed 's/@.*//' | sort >"$out/symbols.got"
+    grep -oE '\blsm_[a-z0-9_]+\(' include/lsm.h | grep -vE '^lsm_(drop_fn|log_fn)' | tr -d '(' | sort -u >"$out/symbols.want"
+    # every declared function is exported, and nothing else is
+    diff "$out/symbols.want" "$out/symbols.got" || fail "exported symbols are not those of the header"
+    echo "  $(wc -l <"$out/symbols.got") symbols"
+  else
+    skip nm
+  fi
+  if have readelf; then
+    readelf -d "$lib/liblsm.so" | grep -q 'SONAME.*liblsm.so.1' || fail "SONAME is not liblsm.so.1"
+    readelf -d "$lib/liblsm.so" | grep -q NODELETE || fail "nodelete is missing"
+  else
+    skip readelf
+  fi
+fi
+
+# The SONAME is liblsm.so.1: beside the library of the build lies a link of that name.
+ln -sf liblsm.so "$lib/liblsm.so.1"
+libs="-L$lib -Wl,-rpath,$(cd "$lib" && pwd) -llsm -lpthread"
+more=$contract
+part plain && every plain ""
+more=
+if part released && [ $# -eq 0 ]; then
+  current=$names
+  names="library options basic iter writes"
+  for version in abi/*/; do
+    header=$version
+    every "released-$(basename "$version")" ""
+  done
+  header=include names=$current
+fi
+if part asan; then
+  if echo 'int main(void){return 0;}' | $CC -x c -fsanitize=address - -o "$out/probe" 2>/dev/null && "$out/probe"; then
+    more=$contract
+    LSM_SANITIZED=1 QUICK=1 every asan "" -fsanitize=address,undefined
+    more=
+  else
+    skip "AddressSanitizer"
+  fi
+fi
+if part valgrind; then
+  if have valgrind; then
+    LSM_SANITIZED=1 QUICK=1 every valgrind "valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
+  else
+    skip valgrind
+  fi
+fi
+libs="$lib/liblsm.a -lpthread -ldl -lm"
+part static && every static ""
+
+[ $failed -eq 0 ] && echo "ffi-tests: all held"
+exit $failed
