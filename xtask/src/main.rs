@@ -1,0 +1,69 @@
+//! The project's own tool: `cargo xtask <command>`.
+//!
+//!     tidy [--bless]     the rules a compiler does not know; --bless lowers the ratchet and renews FORMAT.md's ties
+//!     header [--check]   writes include/lsm.h from capi/, or compares
+//!     abi [FILE]         what liblsm.so exports against include/lsm.h
+//!     ci                 .ci/run
+//!
+//! Std only: `tidy` must build in seconds. What needs cbindgen is the package `xtask-header`.
+
+mod abi;
+mod format_doc;
+mod layers;
+mod length;
+mod lex;
+mod names;
+mod paths;
+mod rules;
+mod source;
+mod text;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | ci";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let root = root();
+    let result = match args.as_slice() {
+        ["tidy"] => tidy::run(&root, false),
+        ["tidy", "--bless"] => tidy::run(&root, true),
+        ["header", rest @ ..] => {
+            let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+            let package = ["run", "--quiet", "--locked", "--package", "xtask-header", "--"];
+            delegate(Command::new(cargo).args(package).args(rest).current_dir(&root))
+        }
+        ["abi"] => abi::run(&root, &root.join("target/release/liblsm.so")),
+        ["abi", file] => abi::run(&root, Path::new(file)),
+        ["ci"] => delegate(Command::new(root.join(".ci/run")).current_dir(&root)),
+        _ => Err(USAGE.into()),
+    };
+    match result {
+        Ok(said) if said.is_empty() => ExitCode::SUCCESS,
+        Ok(said) => {
+            println!("{said}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's root: the parent of this package.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+fn delegate(command: &mut Command) -> Result<String, String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(String::new()),
+        Ok(status) => Err(format!("{}: {status}", command.get_program().display())),
+        Err(error) => Err(format!("{}: {error}", command.get_program().display())),
+    }
+}

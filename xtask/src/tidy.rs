@@ -1,0 +1,50 @@
+//! `cargo xtask tidy`: all checks over all files.
+
+use crate::source::{self, Finding};
+use crate::{format_doc, layers, length, names, text};
+use std::fs;
+use std::path::Path;
+
+/// Runs every check; `is_blessing` first lowers the ratchet and renews the ties of `docs/FORMAT.md`.
+pub fn run(root: &Path, is_blessing: bool) -> Result<String, String> {
+    let (findings, files) = check(root, is_blessing)?;
+    if findings.is_empty() {
+        return Ok(format!("tidy: {files} files are in order"));
+    }
+    let mut lines: Vec<String> = findings.iter().map(say).collect();
+    lines.push(format!("tidy: {} findings in {files} files", findings.len()));
+    Err(lines.join("\n"))
+}
+
+fn check(root: &Path, is_blessing: bool) -> Result<(Vec<Finding>, usize), String> {
+    let mut sources = source::load(root)?;
+    let ratchet_path = root.join(length::RATCHET);
+    let mut ratchet = fs::read_to_string(&ratchet_path).unwrap_or_default();
+    if is_blessing {
+        ratchet = length::check(&sources, &ratchet).1;
+        write(&ratchet_path, &ratchet)?;
+        let (_, document) = format_doc::check(&sources);
+        if !document.is_empty() {
+            write(&root.join(format_doc::DOCUMENT), &document)?;
+            sources = source::load(root)?;
+        }
+    }
+    let mut findings = layers::check(&sources);
+    findings.extend(names::check(&sources));
+    findings.extend(length::check(&sources, &ratchet).0);
+    findings.extend(text::check(&sources));
+    findings.extend(format_doc::check(&sources).0);
+    findings.sort();
+    Ok((findings, sources.len()))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn say(finding: &Finding) -> String {
+    match finding.line {
+        0 => format!("{}: {}", finding.path, finding.what),
+        line => format!("{}:{line}: {}", finding.path, finding.what),
+    }
+}
