@@ -52,7 +52,7 @@ run() {
   # A forked child has none of its parent's threads: what those hold looks leaked there.
   leaks=1
   case $name in fork | conformance_life) leaks=0 ;; esac
-  [ "$kind-$name" = valgrind-fork ] && set -- valgrind -q --error-exitcode=9
+  [ "$kind-$name" = valgrind-fork ] && set -- valgrind -q --fair-sched=try --error-exitcode=9
   ASAN_OPTIONS=detect_leaks=$leaks $limit "$@" "$out/$kind-$name" "$out/db/$kind-$name" >"$out/$kind-$name.out" 2>"$out/$kind-$name.err"
   status=$?
   sed 's/^/  /' "$out/$kind-$name.out"
@@ -139,7 +139,7 @@ if part asan; then
 fi
 if part valgrind; then
   if have valgrind; then
-    LSM_SANITIZED=1 QUICK=1 every valgrind "valgrind -q --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
+    LSM_SANITIZED=1 QUICK=1 every valgrind "valgrind -q --fair-sched=try --error-exitcode=9 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite"
   else
     skip valgrind
   fi
