@@ -157,6 +157,17 @@ fn write_file(home: &Home, number: u64, bytes: &[u8]) {
     std::fs::write(home.dir.path().join(format!("{number:06}.wal")), bytes).expect("segment file");
 }
 
+/// A thread that panics never marks its record: the others must not wait for it.
+struct FailOnPanic<'p>(&'p Publisher);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.fail(SeqNo(0));
+        }
+    }
+}
+
 fn eight_threads(io: WalIo) {
     let home = Home::new();
     let model = Mutex::new(Records::new());
@@ -165,6 +176,7 @@ fn eight_threads(io: WalIo) {
         for id in 0..8u64 {
             let (log, model, home) = (&log, &model, &home);
             scope.spawn(move || {
+                let _told = FailOnPanic(&log.publisher);
                 let mut rng = id;
                 for i in 0..700u64 {
                     let r = splitmix(&mut rng);
