@@ -1,4 +1,4 @@
-//! One block of address space that a memtable fills and never frees piecemeal.
+//! One block of address space that its owner fills and never frees piecemeal: a memtable, the slots of a large table.
 //!
 //!     arena := plain pages | huge pages ... huge pages | plain pages
 //!              >= 1 MiB                                  >= 1 MiB
@@ -6,7 +6,7 @@
 //! The block is a private anonymous mapping without swap reservation: address space costs nothing, memory comes page by
 //! page as it is first stored to, and all of it goes back to the system when the arena is dropped. Both ends stay in
 //! plain pages, since a memtable fills its arena from both ends and a hundred idle ones must not cost 2 MiB each; what
-//! lies between is advised to be huge pages. Under Miri the block is an ordinary allocation.
+//! lies between is advised to be huge pages. A `plain` arena has none. Under Miri the block is an ordinary allocation.
 //!
 //! - I1  The block is zero where nothing was stored yet.
 //! - I2  It neither moves nor shrinks while the arena lives; offsets are in units of 8 bytes and fit a `u32`.
@@ -44,19 +44,33 @@ unsafe impl Sync for Arena {}
 
 #[cold]
 fn refused(bytes: usize) -> Error {
-    Error::new(Code::NoMem, format!("memtable: {bytes} bytes of address space refused"))
+    Error::new(Code::NoMem, format!("{bytes} bytes of address space refused"))
 }
 
 #[cfg(not(miri))]
 impl Arena {
     /// Address space for `bytes`, rounded up to whole pages.
     pub fn new(bytes: usize) -> Result<Arena> {
+        // Room to start at a multiple of a huge page.
+        let mut arena = Arena::map(bytes, HUGE)?;
+        let skip = arena.map.as_ptr().align_offset(HUGE).min(HUGE);
+        // SAFETY: `skip` <= HUGE and the mapping is HUGE longer than the arena.
+        arena.base = unsafe { arena.map.add(skip) };
+        arena.advise();
+        Ok(arena)
+    }
+
+    /// The same, in plain pages only.
+    pub fn plain(bytes: usize) -> Result<Arena> {
+        Arena::map(bytes, 0)
+    }
+
+    fn map(bytes: usize, room: usize) -> Result<Arena> {
         if bytes > ARENA_BYTES_MAX {
             return Err(refused(bytes));
         }
         let bytes = bytes.max(1).next_multiple_of(4096);
-        // Room to start at a multiple of a huge page.
-        let map_bytes = bytes + HUGE;
+        let map_bytes = bytes + room;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: a new anonymous mapping at a place of the kernel's choice touches no memory of ours.
@@ -67,12 +81,7 @@ impl Arena {
         let Some(map) = NonNull::new(map.cast::<u8>()) else {
             return Err(refused(bytes));
         };
-        let skip = map.as_ptr().align_offset(HUGE).min(HUGE);
-        // SAFETY: `skip` <= HUGE and the mapping is HUGE longer than the arena.
-        let base = unsafe { map.add(skip) };
-        let arena = Arena { base, bytes, map, map_bytes };
-        arena.advise();
-        Ok(arena)
+        Ok(Arena { base: map, bytes, map, map_bytes })
     }
 
     /// Huge pages for the middle. Advice only: a refusal costs speed, nothing else.
@@ -111,6 +120,11 @@ impl Arena {
         // SAFETY: the layout is not of size zero.
         let base = unsafe { std::alloc::alloc_zeroed(Arena::layout(bytes)) };
         NonNull::new(base).map(|base| Arena { base, bytes }).ok_or_else(|| refused(bytes))
+    }
+
+    /// The same.
+    pub fn plain(bytes: usize) -> Result<Arena> {
+        Arena::new(bytes)
     }
 }
 

@@ -9,8 +9,9 @@
 //!   frame's use counter while that is below its end, and a striped statistic.
 //! - I2  A slot changes only under the lock of its shard, which is a function of (array, index).
 //! - I3  A frame that leaves its slot goes to `Retired`; nothing is freed here.
-//! - I4  The bytes charged, bookkeeping included, never exceed the budget of a shard. What waits in `Retired` or is
-//!   held by iterators is not in it; over `RETIRED_BYTES_MAX` of the former nothing more is taken in.
+//! - I4  The bytes charged, bookkeeping included, never exceed the room of a shard: its part of the budget less the slot
+//!   arrays of open tables. What waits in `Retired` or is held by iterators is not in it; over `RETIRED_BYTES_MAX` of the
+//!   former nothing more is taken in.
 //! - I5  `forget` is final for an array: nothing is put in afterwards, and no queue entry keeps it alive.
 //!
 //! Threads: everything may be called from any thread. Failure: none; what cannot be kept is handed back.
@@ -25,7 +26,8 @@ pub use slots::{Frame, FrameBuilder, FrameRef, Slots};
 
 use crate::base::epoch::{self, Guard, Retired};
 use crate::base::metrics::Counter;
-use crate::base::sync::{Mutex, Rank};
+use crate::base::sync::{AtomicUsize, Mutex, Ordering, Rank};
+use crate::error::Result;
 use shard::Shard;
 use slots::Victims;
 use std::sync::Arc;
@@ -35,6 +37,10 @@ pub const RETIRED_BYTES_MAX: usize = 32 << 20;
 /// A shard has at least so many bytes: blocks and partitions of up to 1 MiB fit its sixteenth.
 const SHARD_BYTES_MIN: usize = 16 << 20;
 const SHARDS_MAX: usize = 64;
+/// Slot arrays take up to so many quarters of the budget from the frames; past that the cache is crowded.
+const FIXED_QUARTERS_MAX: usize = 3;
+/// Slot arrays of so many bytes never crowd a cache, however small.
+const FIXED_BYTES_MIN: usize = 16 << 20;
 
 /// How dear a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,6 +72,8 @@ pub struct Cache {
     /// A power of two of them.
     shards: Box<[Mutex<Shard>]>,
     budget: usize,
+    /// Bytes of the slot arrays that live.
+    fixed: Arc<AtomicUsize>,
     retired: Arc<Retired>,
     hits: Counter,
     misses: Counter,
@@ -83,10 +91,33 @@ impl Cache {
         Arc::new(Cache {
             shards: (0..count).map(|_| Mutex::ranked(Rank::CacheShard, Shard::new(budget))).collect(),
             budget: config.bytes,
+            fixed: Arc::default(),
             retired,
             hits: Counter::new(),
             misses: Counter::new(),
         })
+    }
+
+    /// Slots for a table of `count` blocks. `NoMem` when there is no memory for them.
+    pub fn slots(&self, count: u32) -> Result<Arc<Slots>> {
+        Slots::new(count, &self.fixed)
+    }
+
+    /// Bytes of the slot arrays of open tables.
+    pub fn fixed_bytes(&self) -> usize {
+        // Relaxed: a figure, and a hint for how much room there is.
+        self.fixed.load(Ordering::Relaxed)
+    }
+
+    /// Whether slot arrays take so much that tables should be closed rather than more of them opened.
+    pub fn is_crowded(&self) -> bool {
+        self.fixed_bytes() > (self.budget / 4 * FIXED_QUARTERS_MAX).max(FIXED_BYTES_MIN)
+    }
+
+    /// What a shard may hold in frames now.
+    fn room(&self) -> usize {
+        let least = self.budget / 4 * (4 - FIXED_QUARTERS_MAX);
+        self.budget.saturating_sub(self.fixed_bytes()).max(least) / self.shards.len()
     }
 
     fn shard(&self, slots: &Slots, index: u32) -> &Mutex<Shard> {
@@ -141,6 +172,7 @@ impl Cache {
         let mut shard = self.shard(slots, index).lock();
         // After the lock: nobody waits under a pin.
         let guard = epoch::pin();
+        shard.set_room(self.room());
         shard.insert(slots, index, frame, priority, &guard, &mut victims)
     }
 

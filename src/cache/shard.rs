@@ -8,7 +8,7 @@
 //! (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023.)
 //!
 //! - I1  Queue entries and non-null slots of this shard correspond one to one; both change under the shard's lock.
-//! - I2  `Queue::bytes` is the sum of its entries' charges; their total never exceeds the budget after an insert.
+//! - I2  `Queue::bytes` is the sum of its entries' charges; their total never exceeds the room after an insert.
 //!
 //! Threads: everything here runs under the shard's lock. Failure: none.
 
@@ -103,7 +103,10 @@ impl Queue {
 
 /// A shard's state, kept under its lock.
 pub(super) struct Shard {
+    /// Its part of the cache's budget: what decides which frames are too large.
     budget: usize,
+    /// What it may hold now, at most `budget`.
+    room: usize,
     small: Queue,
     main: Queue,
     meta: Queue,
@@ -112,7 +115,19 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(budget: usize) -> Shard {
-        Shard { budget, small: Queue::default(), main: Queue::default(), meta: Queue::default(), ghost: Ghost::new() }
+        Shard {
+            budget,
+            room: budget,
+            small: Queue::default(),
+            main: Queue::default(),
+            meta: Queue::default(),
+            ghost: Ghost::new(),
+        }
+    }
+
+    /// Says how much it may hold from now on; the next insert makes it so.
+    pub(super) fn set_room(&mut self, room: usize) {
+        self.room = room.min(self.budget);
     }
 
     /// Bytes charged now.
@@ -146,7 +161,7 @@ impl Shard {
         }
         let bytes = frame.bytes().len();
         let Ok(charge) = u32::try_from(bytes + OVERHEAD_BYTES) else { return frame };
-        let fits = bytes <= self.budget / FRAME_PART && charge as usize <= self.budget;
+        let fits = bytes <= self.budget / FRAME_PART && charge as usize <= self.room;
         if !fits || index >= slots.len() || slots.is_closed() {
             return frame;
         }
@@ -162,14 +177,14 @@ impl Shard {
             Priority::Data if self.ghost.take(entry.hash(), span) => self.main.push(entry),
             Priority::Data => self.small.push(entry),
         }
-        debug_assert!(self.bytes() <= self.budget, "over budget (I2)");
+        debug_assert!(self.bytes() <= self.room, "over budget (I2)");
         frame
     }
 
     fn make_room(&mut self, charge: usize, guard: &Guard, victims: &mut Victims<'_>) {
-        while self.bytes() + charge > self.budget {
+        while self.bytes() + charge > self.room {
             let no_data = self.small.entries.is_empty() && self.main.entries.is_empty();
-            let evicted = if no_data || self.meta.bytes > self.budget / 2 {
+            let evicted = if no_data || self.meta.bytes > self.room / 2 {
                 self.evict_meta(guard, victims)
             } else {
                 self.evict_data(guard, victims)
@@ -188,7 +203,7 @@ impl Shard {
 
     /// Evicts one data frame; false when there is none.
     fn evict_data(&mut self, guard: &Guard, victims: &mut Victims<'_>) -> bool {
-        let small_target = (self.budget - self.meta.bytes.min(self.budget)) / SMALL_PART;
+        let small_target = (self.room - self.meta.bytes.min(self.room)) / SMALL_PART;
         while self.small.bytes > small_target || self.main.entries.is_empty() {
             let Some(entry) = self.small.pop() else { break };
             let frame = entry.slots.load(entry.index, guard);

@@ -11,13 +11,15 @@
 //! - I2  A count that leaves a slot goes to `Retired` (through `Victims`), so a reader that loaded the pointer under a
 //!   pin may look at the frame until it unpins. The one exception is the drop of the whole array, which nobody
 //!   borrows any more then.
+//!   A large array lies in fresh pages of its own: those of slots that were never used cost nothing, and a table that is
+//!   only compacted uses none.
 //! - I3  A frame is made by `FrameBuilder` only and freed by the drop of its last count. Its bytes are written only
 //!   through the builder, which is the one holder of the one count then.
 //!
 //! Threads: any. Failure: a refused allocation leaves nothing behind.
 #![expect(unsafe_code, reason = "frames are counted by hand; slots hold raw counts, borrowed under an epoch pin")]
 
-use crate::base::arena::prefetch;
+use crate::base::arena::{Arena, prefetch};
 use crate::base::epoch::{Guard, Retired};
 use crate::base::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::error::{Code, Error, Result};
@@ -222,32 +224,95 @@ impl Frame {
     }
 }
 
+/// Arrays from this size on have pages of their own.
+const PAGES_MIN: usize = 16 << 10;
+
+/// Slots, null at first.
+struct Array {
+    first: NonNull<AtomicPtr<Frame>>,
+    len: usize,
+    /// Where they lie, if not on the heap.
+    pages: Option<Arena>,
+}
+
+// SAFETY: the array owns its memory, and all access to it is through atomics.
+unsafe impl Send for Array {}
+// SAFETY: see `Send`.
+unsafe impl Sync for Array {}
+
+impl Array {
+    fn new(len: usize) -> Result<Array> {
+        let layout = Array::layout(len)?;
+        if layout.size() >= PAGES_MIN {
+            let pages = Arena::plain(layout.size())?;
+            // SAFETY: an arena has at least one page.
+            let first = NonNull::new(unsafe { pages.at(0) });
+            let first = first.ok_or_else(|| Array::refused(len))?.cast();
+            return Ok(Array { first, len, pages: Some(pages) });
+        }
+        // SAFETY: the layout is never empty.
+        let first = NonNull::new(unsafe { alloc_zeroed(layout) });
+        let first = first.ok_or_else(|| Array::refused(len))?.cast();
+        Ok(Array { first, len, pages: None })
+    }
+
+    fn layout(len: usize) -> Result<Layout> {
+        Layout::array::<AtomicPtr<Frame>>(len.max(1)).map_err(|_| Array::refused(len))
+    }
+
+    #[cold]
+    fn refused(len: usize) -> Error {
+        Error::new(Code::NoMem, format!("no memory for {len} cache slots of a table"))
+    }
+}
+
+impl Deref for Array {
+    type Target = [AtomicPtr<Frame>];
+    #[inline(always)]
+    fn deref(&self) -> &[AtomicPtr<Frame>] {
+        // SAFETY: `new` asked for `len` of them, aligned; zeros are null pointers. They live as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Array {
+    fn drop(&mut self) {
+        if self.pages.is_none()
+            && let Ok(layout) = Array::layout(self.len)
+        {
+            // SAFETY: allocated by `new` with this layout; `&mut self` rules out users.
+            unsafe { dealloc(self.first.as_ptr().cast(), layout) };
+        }
+    }
+}
+
 /// The frames of one open table, by block number.
 pub struct Slots {
     /// Tells this array from every other of the process; spreads it over the shards.
     id: u64,
-    frames: Box<[AtomicPtr<Frame>]>,
+    frames: Array,
     /// How many slots are not null. Changed under shard locks only.
     resident: AtomicU32,
     /// Set once by `forget`; from then on nothing is put in.
     closed: AtomicBool,
+    /// Where the array's own bytes are counted as long as it lives.
+    fixed: Arc<AtomicUsize>,
 }
 
 impl Slots {
-    /// `count` empty slots. `NoMem` when there is no memory for them.
-    pub fn new(count: u32) -> Result<Arc<Slots>> {
+    /// `count` empty slots, their bytes counted in `fixed`. `NoMem` when there is no memory for them.
+    pub(super) fn new(count: u32, fixed: &Arc<AtomicUsize>) -> Result<Arc<Slots>> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-        let mut frames = Vec::new();
-        frames
-            .try_reserve_exact(count as usize)
-            .map_err(|_| Error::new(Code::NoMem, format!("no memory for {count} cache slots of a table")))?;
-        frames.resize_with(count as usize, || AtomicPtr::new(ptr::null_mut()));
+        let frames = Array::new(count as usize)?;
+        // Relaxed, here and in `drop`: an account, read as a hint.
+        fixed.fetch_add(size_of_val(&*frames), Ordering::Relaxed);
         Ok(Arc::new(Slots {
             // Relaxed: only uniqueness matters.
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            frames: frames.into_boxed_slice(),
+            frames,
             resident: AtomicU32::new(0),
             closed: AtomicBool::new(false),
+            fixed: Arc::clone(fixed),
         }))
     }
 
@@ -334,10 +399,14 @@ impl Slots {
 
 impl Drop for Slots {
     fn drop(&mut self) {
-        for slot in &mut self.frames {
-            // The slot owns one count (I1). `&mut self` rules out readers: a frame loaded from a slot borrows the array.
-            drop(NonNull::new(*slot.get_mut()).map(FrameRef));
+        if self.resident() > 0 {
+            for slot in &*self.frames {
+                // Relaxed: `&mut self` rules out readers (a frame loaded from a slot borrows the array), and whoever put
+                // something in gave up its count of the array since. The slot owns one count (I1).
+                drop(NonNull::new(slot.swap(ptr::null_mut(), Ordering::Relaxed)).map(FrameRef));
+            }
         }
+        self.fixed.fetch_sub(size_of_val(&*self.frames), Ordering::Relaxed);
     }
 }
 

@@ -58,7 +58,7 @@ fn touch(cache: &Cache, slots: &Arc<Slots>, index: u32, len: usize, priority: Pr
 #[test]
 fn a_frame_is_found_until_its_table_is_forgotten() {
     let (cache, retired) = new_cache(1 << 20, 1);
-    let slots = Slots::new(10).unwrap();
+    let slots = Slots::new(10, &Arc::default()).unwrap();
     let mine = frame(slots.id(), 3, 1000);
     let kept = cache.insert(&slots, 3, mine.clone(), Priority::Data);
     assert!(FrameRef::ptr_eq(&kept, &mine));
@@ -82,7 +82,7 @@ fn a_frame_is_found_until_its_table_is_forgotten() {
 #[test]
 fn the_loser_of_an_insert_gets_the_winners_frame() {
     let (cache, _retired) = new_cache(1 << 20, 1);
-    let slots = Slots::new(1).unwrap();
+    let slots = Slots::new(1, &Arc::default()).unwrap();
     let winner = cache.insert(&slots, 0, frame(0, 0, 100), Priority::Data);
     let loser = cache.insert(&slots, 0, frame(0, 0, 100), Priority::Data);
     assert!(FrameRef::ptr_eq(&winner, &loser));
@@ -92,7 +92,7 @@ fn the_loser_of_an_insert_gets_the_winners_frame() {
 #[test]
 fn frames_that_do_not_fit_are_handed_back() {
     let (cache, _retired) = new_cache(64 << 20, 0);
-    let slots = Slots::new(4).unwrap();
+    let slots = Slots::new(4, &Arc::default()).unwrap();
     for (index, len, kept) in [(0, 64 << 10, true), (1, 1 << 20, true), (2, (1 << 20) + 1, false)] {
         let given = frame(0, index, len);
         let got = cache.insert(&slots, index, given.clone(), Priority::Data);
@@ -109,7 +109,7 @@ fn frames_that_do_not_fit_are_handed_back() {
 #[test]
 fn retired_bytes_stop_inserts_until_the_reaper_has_run() {
     let (cache, retired) = new_cache(4 << 20, 1);
-    let slots = Slots::new(1000).unwrap();
+    let slots = Slots::new(1000, &Arc::default()).unwrap();
     let guard = epoch::pin();
     let mut kept = 0;
     for index in 0..1000 {
@@ -127,7 +127,7 @@ fn retired_bytes_stop_inserts_until_the_reaper_has_run() {
 #[test]
 fn the_budget_is_never_passed_and_clear_leaves_nothing() {
     let (cache, retired) = new_cache(1 << 20, 2);
-    let tables: Vec<_> = (0..3).map(|_| Slots::new(1000).unwrap()).collect();
+    let tables: Vec<_> = (0..3).map(|_| Slots::new(1000, &Arc::default()).unwrap()).collect();
     let mut random = Random(7);
     for round in 0..20_000 {
         let slots = &tables[random.below(3) as usize];
@@ -150,7 +150,7 @@ fn the_budget_is_never_passed_and_clear_leaves_nothing() {
 #[test]
 fn metadata_stays_while_it_is_less_than_half() {
     let (cache, retired) = new_cache(1 << 20, 1);
-    let (meta, data) = (Slots::new(1000).unwrap(), Slots::new(20_000).unwrap());
+    let (meta, data) = (Slots::new(1000, &Arc::default()).unwrap(), Slots::new(20_000, &Arc::default()).unwrap());
     for index in 0..100 {
         touch(&cache, &meta, index, 4096, Priority::Meta);
     }
@@ -216,7 +216,7 @@ fn zipf_trace(keys: usize, skew: f64, len: usize, seed: u64) -> Vec<u32> {
 fn compare(trace: &[u32], keys: u32, capacity: usize, shards: usize) -> (f64, f64) {
     let len = 64;
     let (cache, retired) = new_cache(capacity * (len + OVERHEAD_BYTES), shards);
-    let slots = Slots::new(keys).unwrap();
+    let slots = Slots::new(keys, &Arc::default()).unwrap();
     let mut lru = Lru::new(capacity);
     let (mut ours, mut theirs) = (0u32, 0u32);
     for (at, &key) in trace.iter().enumerate() {
@@ -260,7 +260,7 @@ fn uniform_reads_and_a_moving_hot_set_are_no_worse_than_lru() {
 #[test]
 fn a_scan_does_not_evict_the_hot_set() {
     let (cache, retired) = new_cache(1_000 * (64 + OVERHEAD_BYTES), 1);
-    let (hot, cold) = (Slots::new(800).unwrap(), Slots::new(100_000).unwrap());
+    let (hot, cold) = (Slots::new(800, &Arc::default()).unwrap(), Slots::new(100_000, &Arc::default()).unwrap());
     for _ in 0..5 {
         for index in 0..800 {
             touch(&cache, &hot, index, 64, Priority::Data);
@@ -276,7 +276,7 @@ fn a_scan_does_not_evict_the_hot_set() {
 #[test]
 fn a_pinned_reader_sees_its_frame_whatever_happens() {
     let (cache, retired) = new_cache(1 << 20, 1);
-    let slots = Slots::new(1).unwrap();
+    let slots = Slots::new(1, &Arc::default()).unwrap();
     cache.insert(&slots, 0, frame(7, 0, 5000), Priority::Data);
     let guard = epoch::pin();
     let seen = cache.peek(&slots, 0, &guard).unwrap();
@@ -300,7 +300,7 @@ fn a_pinned_reader_sees_its_frame_whatever_happens() {
 fn stress_of_readers_inserts_forgets_and_clears() {
     const SLOTS: u32 = 400;
     let (cache, retired) = new_cache(512 << 10, 4);
-    let new_table = || Mutex::new(Slots::new(SLOTS).unwrap());
+    let new_table = || Mutex::new(Slots::new(SLOTS, &Arc::default()).unwrap());
     let tables: Vec<Mutex<Arc<Slots>>> = (0..4).map(|_| new_table()).collect();
     let (stop, checked) = (AtomicBool::new(false), AtomicU64::new(0));
     let check = |slots: &Slots, index: u32, bytes: &[u8]| {
@@ -344,7 +344,7 @@ fn stress_of_readers_inserts_forgets_and_clears() {
         let mut random = Random(5);
         for round in 0..300 {
             let table = &tables[random.below(4) as usize];
-            let old = std::mem::replace(&mut *table.lock(), Slots::new(SLOTS).unwrap());
+            let old = std::mem::replace(&mut *table.lock(), Slots::new(SLOTS, &Arc::default()).unwrap());
             cache.forget(&old);
             assert_eq!(old.resident(), 0);
             if round % 20 == 0 {
@@ -363,4 +363,34 @@ fn stress_of_readers_inserts_forgets_and_clears() {
     cache.clear();
     assert_eq!((cache.bytes(), cache.frames()), (0, 0));
     drain(&retired);
+}
+
+#[test]
+fn slot_arrays_take_their_room_from_the_frames() {
+    let (cache, retired) = new_cache(8 << 20, 1);
+    let fill = || {
+        let slots = cache.slots(100_000).unwrap();
+        for index in 0..3000 {
+            touch(&cache, &slots, index, 4096, Priority::Data);
+        }
+        let held = (cache.bytes(), cache.fixed_bytes());
+        cache.forget(&slots);
+        drain(&retired);
+        held
+    };
+    let (alone, fixed) = fill();
+    assert_eq!(fixed, 800_000);
+    assert!(alone <= (8 << 20) - fixed && alone > 7 << 20, "{alone}");
+    let others: Vec<_> = (0..6).map(|_| cache.slots(100_000).unwrap()).collect();
+    let (beside, fixed) = fill();
+    assert_eq!(fixed, 7 * 800_000);
+    assert!(beside <= (8 << 20) - fixed && beside > 2 << 20, "{beside}");
+    assert!(!cache.is_crowded(), "small arrays never crowd");
+    let huge = cache.slots(3 << 20).unwrap();
+    assert!(cache.is_crowded());
+    let (least, _) = fill();
+    assert!(least <= 2 << 20 && least > 1 << 20, "a quarter is left: {least}");
+    drop((others, huge));
+    assert_eq!(cache.fixed_bytes(), 0);
+    assert!(!cache.is_crowded());
 }

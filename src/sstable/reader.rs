@@ -115,7 +115,7 @@ impl TableReader {
         let frames =
             u64::from(top.blocks) + u64::from(top.partitions()) + top.filter.map_or(0, |f| f.partitions().into());
         let frames = u32::try_from(frames).map_err(|_| Error::corruption(format!("{frames} blocks")))?;
-        let slots = Slots::new(frames)?;
+        let slots = cache.slots(frames)?;
         Ok(TableReader { file, identity, cache, slots, top, footer, summary })
     }
 

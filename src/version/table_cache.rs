@@ -46,6 +46,8 @@ struct Clock<R: Send + Sync + 'static> {
 /// Opens tables on demand and keeps at most `files_max` open.
 pub struct TableCache<R: Send + Sync + 'static = TableReader> {
     open: Opener<R>,
+    /// Whether open tables take too much memory.
+    crowded: Box<dyn Fn() -> bool + Send + Sync>,
     retired: Arc<Retired>,
     files_max: usize,
     clock: Mutex<Clock<R>>,
@@ -61,12 +63,13 @@ impl TableCache {
         retired: Arc<Retired>,
         files_max: usize,
     ) -> Arc<TableCache> {
+        let frames = Arc::clone(&cache);
         let open = move |meta: &FileMeta| {
             let file = fs.open(&table_path(&dir, meta.number), OpenMode::Read)?;
             let identity = FileIdentity { database, number: meta.number };
             TableReader::open(file, identity, meta.summary.size, Arc::clone(&cache))
         };
-        TableCache::with_opener(Box::new(open), retired, files_max)
+        TableCache::with_opener(Box::new(open), Box::new(move || frames.is_crowded()), retired, files_max)
     }
 }
 
@@ -76,9 +79,14 @@ fn table_path(dir: &std::path::Path, number: FileNumber) -> PathBuf {
 
 impl<R: Send + Sync + 'static> TableCache<R> {
     /// A cache whose tables `open` opens. `files_max` is at least 1.
-    pub(super) fn with_opener(open: Opener<R>, retired: Arc<Retired>, files_max: usize) -> Arc<TableCache<R>> {
+    pub(super) fn with_opener(
+        open: Opener<R>,
+        crowded: Box<dyn Fn() -> bool + Send + Sync>,
+        retired: Arc<Retired>,
+        files_max: usize,
+    ) -> Arc<TableCache<R>> {
         let clock = Clock { members: Vec::new(), hand: 0, opening: 0, purge_at: PURGE_MIN };
-        Arc::new(TableCache { open, retired, files_max: files_max.max(1), clock: Mutex::new(clock) })
+        Arc::new(TableCache { open, crowded, retired, files_max: files_max.max(1), clock: Mutex::new(clock) })
     }
 
     /// The open table, opened now if need be. Unpinned.
@@ -149,7 +157,12 @@ impl<R: Send + Sync + 'static> TableCache<R> {
     /// Takes a place for an open that begins.
     fn reserve(&self) {
         let mut dropped = Vec::new();
+        let crowded = (self.crowded)();
         let mut clock = self.clock.lock();
+        if crowded {
+            // Two for one, until it is better: what they held is freed only when no reader looks at it any more.
+            let _ = self.evict(&mut clock, &mut dropped) && self.evict(&mut clock, &mut dropped);
+        }
         while clock.members.len() + clock.opening >= self.files_max && self.evict(&mut clock, &mut dropped) {}
         clock.opening += 1;
         drop(clock);
@@ -198,7 +211,7 @@ impl<R: Send + Sync + 'static> TableCache<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::sync::AtomicUsize;
+    use crate::base::sync::{AtomicBool, AtomicUsize};
     use crate::error::Error;
     use crate::sstable::TableSummary;
 
@@ -217,6 +230,7 @@ mod tests {
         cache: Arc<TableCache<Probe>>,
         handles: Vec<Arc<TableHandle<Probe>>>,
         retired: Arc<Retired>,
+        crowded: Arc<AtomicBool>,
         live: Arc<AtomicUsize>,
         opens: Arc<AtomicUsize>,
     }
@@ -225,7 +239,8 @@ mod tests {
     fn bench(tables: u64, files_max: usize, descriptors: usize) -> Bench {
         let (live, opens) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let retired = Arc::new(Retired::new());
-        let (counted, opened) = (Arc::clone(&live), Arc::clone(&opens));
+        let crowded = Arc::new(AtomicBool::new(false));
+        let (counted, opened, full) = (Arc::clone(&live), Arc::clone(&opens), Arc::clone(&crowded));
         let open = move |meta: &FileMeta| {
             opened.fetch_add(1, Ordering::SeqCst);
             if counted.fetch_add(1, Ordering::SeqCst) >= descriptors {
@@ -238,9 +253,15 @@ mod tests {
             .map(|n| TableHandle::new(FileMeta { number: FileNumber(n), summary: TableSummary::default() }, None))
             .collect();
         Bench {
-            cache: TableCache::with_opener(Box::new(open), Arc::clone(&retired), files_max),
+            cache: TableCache::with_opener(
+                Box::new(open),
+                Box::new(move || full.load(Ordering::SeqCst)),
+                Arc::clone(&retired),
+                files_max,
+            ),
             handles,
             retired,
+            crowded,
             live,
             opens,
         }
@@ -282,6 +303,20 @@ mod tests {
         b.cache.clear();
         reap(&b, 0);
         assert_eq!((b.live.load(Ordering::SeqCst), b.cache.open_count()), (0, 0));
+    }
+
+    #[test]
+    fn a_crowded_cache_closes_more_than_it_opens() {
+        let b = bench(20, 100, 100);
+        for handle in &b.handles[..16] {
+            b.cache.reader(handle).expect("opens");
+        }
+        assert_eq!(b.cache.open_count(), 16);
+        b.crowded.store(true, Ordering::SeqCst);
+        for handle in &b.handles[16..] {
+            b.cache.reader(handle).expect("opens");
+        }
+        assert_eq!(b.cache.open_count(), 12);
     }
 
     #[test]
