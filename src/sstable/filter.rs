@@ -123,7 +123,7 @@ impl Filter {
     }
 
     /// All lines with the bits of `hashes` set.
-    pub(super) fn build(self, hashes: &[u64]) -> Vec<u8> {
+    pub(super) fn build<'h>(self, hashes: impl IntoIterator<Item = &'h u64>) -> Vec<u8> {
         let mut lines = vec![[0u8; LINE_BYTES]; self.lines as usize];
         for hash in hashes {
             let line = &mut lines[line_of(*hash, self.lines) as usize];
@@ -153,6 +153,42 @@ impl Filter {
     pub(super) fn prefetch(self, frame: &[u8], hash: u64) {
         let line = (line_of(hash, self.lines) % FILTER_PARTITION_LINES) as usize;
         simd::prefetch(frame, lines_at(frame) + line * LINE_BYTES);
+    }
+}
+
+/// The hashes of a table's keys, in pieces: one vector that doubles would copy millions of them and, in a worker's heap,
+/// take three times their bytes.
+#[derive(Default)]
+pub(super) struct Hashes {
+    pieces: Vec<Vec<u64>>,
+    len: usize,
+}
+
+impl Hashes {
+    /// Hashes in a piece.
+    const PIECE: usize = 8192;
+
+    /// Adds one.
+    #[inline]
+    pub(super) fn push(&mut self, hash: u64) {
+        if self.len.is_multiple_of(Self::PIECE) {
+            self.pieces.push(Vec::with_capacity(Self::PIECE));
+        }
+        if let Some(piece) = self.pieces.last_mut() {
+            piece.push(hash);
+        }
+        self.len += 1;
+    }
+
+    /// How many there are.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &u64> {
+        self.pieces.iter().flatten()
     }
 }
 

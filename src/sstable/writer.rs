@@ -7,7 +7,7 @@
 //! Threads: one. Failure: the file is incomplete and has no footer; the caller removes it.
 
 use super::block_build::{BlockBuilder, add_flags};
-use super::filter::{self, Filter};
+use super::filter::{self, Filter, Hashes};
 use super::format::{BlockKind, FLAG_CONTINUES, Footer, Handle, LINE_BYTES, PAYLOAD_MAX, TRAILER_LEN, trailer};
 use super::index::{IndexBuilder, PartitionSummary, TopIndex};
 use super::{TableConfig, TableSummary, properties};
@@ -112,7 +112,7 @@ pub struct TableWriter {
     index: IndexBuilder,
     index_bytes: Vec<u8>,
     partitions: Vec<PartitionSummary>,
-    hashes: Vec<u64>,
+    hashes: Hashes,
     filter_bits: f64,
     filter_probes: u32,
     last_key: Vec<u8>,
@@ -145,7 +145,7 @@ impl TableWriter {
             index: IndexBuilder::default(),
             index_bytes: Vec::new(),
             partitions: Vec::new(),
-            hashes: Vec::new(),
+            hashes: Hashes::default(),
             filter_bits,
             filter_probes,
             last_key: Vec::new(),
@@ -340,12 +340,12 @@ impl TableWriter {
     }
 
     fn write_filter(&mut self) -> Result<Option<Filter>> {
-        if self.hashes.is_empty() {
+        if self.hashes.len() == 0 {
             return Ok(None);
         }
         let hashes = std::mem::take(&mut self.hashes);
         let filter = Filter::for_keys(hashes.len(), self.filter_bits, self.filter_probes);
-        let lines = filter.build(&hashes);
+        let lines = filter.build(hashes.iter());
         drop(hashes);
         let mut rest = lines.as_slice();
         for p in 0..filter.partitions() {
