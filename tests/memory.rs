@@ -127,3 +127,40 @@ fn delete_everything(mib: u64) {
 fn deleting_everything_gives_back_disk_and_memory() {
     isolated("deleting_everything_gives_back_disk_and_memory", || delete_everything(env("LSM_LOAD_MIB", 128)));
 }
+
+/// What a load made of log files goes when the log has nothing to keep: at once with a full compaction, else after some
+/// seconds without a write. What is written then is kept as always.
+#[test]
+fn a_log_at_rest_is_small() {
+    for compacts in [true, false] {
+        let options = options(&[("memtable.size", "4MiB"), ("wal.segment_size", "16MiB")]);
+        let (_dir, path) = folder();
+        let db = Db::open(&path, &options).unwrap();
+        let keyspace = db.default_keyspace();
+        fill(&db, 1024, 1, Until::Bytes(64 * MIB));
+        assert!(log_bytes(&path) >= 16 * MIB, "segments have grown");
+        if compacts {
+            keyspace.compact(None, None).unwrap();
+        } else {
+            db.flush(None).unwrap();
+        }
+        // The clock of rest looks every second.
+        let patience = if compacts { 1 } else { 200 };
+        let is_small = (0..patience).any(|turn| {
+            std::thread::sleep(std::time::Duration::from_millis(if turn == 0 { 0 } else { 50 }));
+            log_bytes(&path) <= MIB
+        });
+        assert!(is_small, "log of {} KiB at rest", log_bytes(&path) >> 10);
+        for n in 0..20_000u32 {
+            keyspace.put(&WriteOptions::default(), &n.to_be_bytes(), &[7; 500]).unwrap();
+        }
+        drop(keyspace);
+        db.close().unwrap();
+        let db = Db::open(&path, &options).unwrap();
+        for n in 0..20_000u32 {
+            let len = db.default_keyspace().get_with(&ReadOptions::default(), &n.to_be_bytes(), <[u8]>::len).unwrap();
+            assert_eq!(len, Some(500));
+        }
+        db.close().unwrap();
+    }
+}

@@ -363,7 +363,7 @@ impl SegmentPool {
         let fs = &self.config.fs;
         let path = segment_path(&self.config.dir, number);
         let Some(meta) = fs.metadata(&path)? else { return Ok(()) };
-        let regular = meta.is_file && (meta.len == self.bytes_max || meta.len == self.next_bytes_hint());
+        let regular = meta.is_file && meta.len == self.next_bytes_hint();
         if !regular || !self.claim_spare() {
             return fs.remove(&path);
         }
@@ -403,6 +403,12 @@ impl SegmentPool {
             *spare = Spare::Coming;
         }
         free
+    }
+
+    /// For a log at rest: removes what is ready and unused, and starts small again.
+    pub fn shrink(&self) -> Result<()> {
+        self.state.lock().next_bytes = FIRST_BYTES.min(self.bytes_max);
+        self.remove_spares()
     }
 
     /// Removes what is ready and unused (clean close).

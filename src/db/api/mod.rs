@@ -395,7 +395,11 @@ impl Keyspace {
         self.check()?;
         self.db.flush(Some(self))?;
         let range = KeyRange { from: from.map(<[u8]>::to_vec), to: to.map(<[u8]>::to_vec) };
-        background::compact_range(&self.db.inner, &self.state, &range)
+        background::compact_range(&self.db.inner, &self.state, &range)?;
+        if from.is_none() && to.is_none() {
+            background::shrink_log(&self.db.inner);
+        }
+        Ok(())
     }
 
     pub(super) fn bounds(&self, options: &ReadOptions) -> Result<Bounds> {

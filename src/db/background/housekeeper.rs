@@ -3,6 +3,7 @@
 //! Failure: noted; tried again on the next turn.
 
 use crate::base::clock;
+use crate::base::ids::SeqNo;
 use crate::base::log_sink::LogLevel;
 use crate::base::sync::Ordering;
 use crate::db::inner::DbInner;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 /// The housekeeper's body.
 pub fn run(db: &DbInner) {
     let mut seen = 0;
+    let mut rest = Rest { visible: db.log.visible(), since: clock::now() };
     while !db.background.is_stopping() {
         let next_number = || db.versions.next_file_number();
         if let Err(error) = db.log.pool.prepare_ahead(&next_number) {
@@ -25,8 +27,41 @@ pub fn run(db: &DbInner) {
         settle_doubt(db);
         if !db.log.is_recovering() {
             super::flush::release_log(db);
+            rest.look(db);
         }
         seen = db.background.house.wait(seen, Duration::from_secs(1));
+    }
+}
+
+/// After so long without a write, a log whose records are all in tables is at rest.
+const REST_AFTER: Duration = Duration::from_secs(3);
+
+/// How long nobody has written.
+struct Rest {
+    visible: SeqNo,
+    since: Instant,
+}
+
+impl Rest {
+    fn look(&mut self, db: &DbInner) {
+        let visible = db.log.visible();
+        if visible != self.visible {
+            *self = Rest { visible, since: clock::now() };
+        } else if self.since.elapsed() >= REST_AFTER {
+            shrink_log(db);
+        }
+    }
+}
+
+/// Gives back the space of a log whose records are all in tables.
+pub fn shrink_log(db: &DbInner) {
+    let is_flushed = db.keyspaces.all().iter().all(|keyspace| keyspace.oldest_segment().is_none());
+    if !is_flushed || !db.log.is_swollen() || db.status.check_writable().is_err() {
+        return;
+    }
+    match db.log.shrink(db) {
+        Ok(()) => super::flush::release_log(db),
+        Err(error) => db.logger.log(LogLevel::Warn, &format!("the log at rest could not be made small: {error}")),
     }
 }
 

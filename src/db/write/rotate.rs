@@ -26,6 +26,9 @@ use std::time::{Duration, Instant};
 /// How often a failed segment is tried again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// What the files of a log at rest may take.
+const REST_BYTES: u64 = 1 << 20;
+
 /// Which memtables change with the segment, besides those that are full.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seal {
@@ -349,6 +352,20 @@ impl WriteLog {
         state.is_recovering &= !state.closed.is_empty();
         self.forget_unsynced(bound);
         free
+    }
+
+    /// When everything is in tables: goes on in a small segment, and gives back what was kept for a heavier load.
+    pub fn shrink(&self, db: &DbInner) -> Result<()> {
+        self.pool.shrink()?;
+        if self.current_segment().is_some_and(|segment| segment.bytes() > REST_BYTES) {
+            self.seal_now(db, Seal::Full)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the log's files take more space than a log at rest should.
+    pub fn is_swollen(&self) -> bool {
+        self.current_segment().map_or(0, |segment| segment.bytes()) + self.pool.spare_bytes() > REST_BYTES
     }
 
     /// Bytes of log that hold records.
