@@ -8,6 +8,7 @@
 //!
 //! Failure: the lock is given up; files written by a failed rewrite are removed by it or at the next open.
 
+use super::api::Durability;
 use super::background;
 use super::inner::DbInner;
 use super::keyspaces::Keyspaces;
@@ -153,6 +154,7 @@ fn assemble(
         database: versions.database(),
         io: settings.wal_io,
         segment_bytes_max: settings.wal_segment_bytes,
+        syncs: settings.durability == Durability::Fsync,
         logger: logger.clone(),
     };
     let db = Arc::new(DbInner {

@@ -64,6 +64,8 @@ pub struct LogConfig {
     pub io: WalIo,
     /// Largest regular segment in bytes; segments grow up to it.
     pub segment_bytes_max: u64,
+    /// Writes are synced by default.
+    pub syncs: bool,
     /// Where notes go.
     pub logger: Logger,
 }

@@ -27,6 +27,8 @@ pub struct TestFs {
     /// Bytes that may still be locked.
     pub budget: Arc<AtomicI64>,
     pub syncs: Arc<AtomicU64>,
+    /// Bytes written.
+    pub written: Arc<AtomicU64>,
 }
 
 impl TestFs {
@@ -36,6 +38,7 @@ impl TestFs {
             mappable: true,
             budget: Arc::new(AtomicI64::new(1 << 20)),
             syncs: Arc::default(),
+            written: Arc::default(),
         }
     }
 }
@@ -53,8 +56,9 @@ impl Fs for TestFs {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).write(mode != OpenMode::Read).create_new(mode == OpenMode::CreateNew);
         let file = Arc::new(io(options.open(path), path)?);
-        let (faults, budget, syncs) = (Arc::clone(&self.faults), Arc::clone(&self.budget), Arc::clone(&self.syncs));
-        Ok(Arc::new(TestFile { file, path: path.to_owned(), faults, budget, syncs }))
+        let (faults, budget) = (Arc::clone(&self.faults), Arc::clone(&self.budget));
+        let (syncs, written) = (Arc::clone(&self.syncs), Arc::clone(&self.written));
+        Ok(Arc::new(TestFile { file, path: path.to_owned(), faults, budget, syncs, written }))
     }
     fn metadata(&self, path: &Path) -> Result<Option<Metadata>> {
         match std::fs::symlink_metadata(path) {
@@ -98,6 +102,7 @@ struct TestFile {
     faults: Arc<Faults>,
     budget: Arc<AtomicI64>,
     syncs: Arc<AtomicU64>,
+    written: Arc<AtomicU64>,
 }
 
 impl File for TestFile {
@@ -113,6 +118,7 @@ impl File for TestFile {
     }
     fn write_all_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         fault(&self.faults.write, libc::EIO, &self.path)?;
+        self.written.fetch_add(buf.len() as u64, Ordering::Relaxed);
         io(self.file.write_all_at(buf, offset), &self.path)
     }
     fn write_all_at_sync(&self, buf: &[u8], offset: u64) -> Result<()> {
@@ -214,6 +220,7 @@ impl Home {
             database: DATABASE,
             io,
             segment_bytes_max,
+            syncs: false,
             logger: Arc::new(NullSink),
         }
     }

@@ -105,6 +105,7 @@ impl WriteLog {
             }
             db.stats.wal_syncs.add(1);
         }
+        self.pool.note_sync();
         self.sync
             .lock()
             .unsynced

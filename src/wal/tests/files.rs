@@ -162,3 +162,31 @@ fn a_full_disk_is_told_and_tried_again() {
         std::fs::write(&path, image).expect("file");
     }
 }
+
+/// Zeros make syncs cheap; where nobody syncs they would only be written for nothing.
+#[test]
+fn large_files_are_written_ahead_where_somebody_syncs() {
+    const LARGE: u64 = 4 << 20;
+    let made = |syncs: bool, noted: bool| {
+        let home = Home::new();
+        let mut config = home.config(WalIo::Auto, LARGE);
+        config.syncs = syncs;
+        let pool = SegmentPool::new(config).expect("pool");
+        let draw = || home.draw();
+        if noted {
+            pool.note_sync();
+        }
+        for bytes in [64 << 10, 256 << 10, 1 << 20] {
+            let before = home.fs.written.load(Ordering::Relaxed);
+            assert_eq!(pool.take(0, &draw).expect("segment").bytes(), bytes);
+            assert!(home.fs.written.load(Ordering::Relaxed) - before >= bytes, "small files always are");
+        }
+        let before = home.fs.written.load(Ordering::Relaxed);
+        assert_eq!(pool.take(0, &draw).expect("segment").bytes(), LARGE);
+        home.fs.written.load(Ordering::Relaxed) - before
+    };
+    assert!(made(false, false) < 64 << 10);
+    assert!(made(true, false) >= LARGE);
+    // A sync before a small file was made is not forgotten with it.
+    assert!(made(false, true) >= LARGE);
+}
