@@ -7,14 +7,18 @@
 //! - I3  The first failed sync is final: the database latches and no later write is acknowledged.
 
 use super::{Route, WriteLog};
-use crate::base::epoch;
 use crate::base::ids::{FileNumber, SeqNo};
 use crate::base::sync::Ordering;
+use crate::base::{clock, epoch};
 use crate::db::inner::DbInner;
 use crate::db::write::Seal;
 use crate::error::Result;
 use crate::wal::{RecordKind, Reserved, Segment, payload_crc};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait of a leader for those it released last time.
+const COMPANY_MAX: Duration = Duration::from_micros(500);
 
 /// Who syncs, and what is left to sync.
 #[derive(Default)]
@@ -22,6 +26,11 @@ pub struct SyncState {
     is_leading: bool,
     /// How often somebody has led.
     leads: u64,
+    /// Callers that came since the last leader looked what is stored: the next group.
+    arrived: u32,
+    /// How many callers the last lead served, and how long it took.
+    group: u32,
+    took: Duration,
     /// Closed segments with records that were not synced yet, oldest first, with the sequence number behind their last.
     unsynced: Vec<(Arc<Segment<Route>>, SeqNo)>,
 }
@@ -47,25 +56,44 @@ impl WriteLog {
         if !self.publisher.wait_stored(next) {
             return Err(db.status.error_or("an earlier log record could not be stored"));
         }
+        let mut has_arrived = false;
         loop {
             let mut state = self.sync.lock();
             if !self.needs_sync(next) {
                 return Ok(());
             }
             db.status.check_latched()?;
+            if !has_arrived {
+                has_arrived = true;
+                state.arrived += 1;
+            }
             if state.is_leading {
                 self.synced.wait(&mut state);
                 continue;
             }
             state.is_leading = true;
             state.leads += 1;
+            let (group, took) = (state.group, state.took);
             drop(state);
+            self.await_company(group, took);
             let result = self.lead(db);
             let mut state = self.sync.lock();
             state.is_leading = false;
             self.synced.notify_all();
             drop(state);
             result?;
+        }
+    }
+
+    /// Waits for as many callers as the last sync released, but not for longer than half of what it took: whoever wakes
+    /// first would else sync alone, the others together after it, and each of them wait for two syncs instead of one.
+    fn await_company(&self, group: u32, took: Duration) {
+        if group < 2 {
+            return;
+        }
+        let deadline = clock::now() + (took / 2).min(COMPANY_MAX);
+        while self.sync.lock().arrived < group && clock::now() < deadline {
+            std::thread::yield_now();
         }
     }
 
@@ -92,6 +120,8 @@ impl WriteLog {
     /// Syncs what is stored, moves the watermark, and stores a mark behind the tail so that this group can be told
     /// from a torn tail after a crash.
     fn lead(&self, db: &DbInner) -> Result<()> {
+        let began = clock::now();
+        let group = std::mem::take(&mut self.sync.lock().arrived);
         let target = self.publisher.stored();
         let current = {
             let guard = epoch::pin();
@@ -106,10 +136,12 @@ impl WriteLog {
             db.stats.wal_syncs.add(1);
         }
         self.pool.note_sync();
-        self.sync
-            .lock()
+        let mut state = self.sync.lock();
+        (state.group, state.took) = (group, began.elapsed());
+        state
             .unsynced
             .retain(|(segment, end)| *end > target || !closed.iter().any(|(done, _)| Arc::ptr_eq(done, segment)));
+        drop(state);
         // Release: pairs with the Acquire in `durable`. Only the leader stores, so it never goes back.
         self.durable.store(target.0, Ordering::Release);
         if let Some(segment) = current {
