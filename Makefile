@@ -7,8 +7,14 @@ CC       ?= cc
 CFLAGS   ?= -O2 -g
 PREFIX   ?= /usr/local
 LIBDIR   ?= $(PREFIX)/lib
-INCDIR   ?= $(PREFIX)/include
+# INCDIR: the older name of INCLUDEDIR.
+INCLUDEDIR ?= $(if $(INCDIR),$(INCDIR),$(PREFIX)/include)
+BINDIR   ?= $(PREFIX)/bin
+DATADIR  ?= $(PREFIX)/share
 DESTDIR  ?=
+# STRIP=1 installs without debug information; RELOCATABLE=0 writes absolute paths into lsm.pc.
+STRIP    ?= 0
+RELOCATABLE ?= 1
 # What `make demo` loads: empty lets load_tree choose (/usr/share). KEEP=1 keeps its database, ALL=1 lifts its limit.
 DIR      ?=
 # Optional parts of the library: FEATURES=zstd.
@@ -18,22 +24,24 @@ RUST_MIN := 1.88
 TARGET   := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 RELEASE  := $(TARGET)/release
 VERSION  := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
-# The number of the binary interface, as in the library's SONAME; not the version.
-ABI      := 1
 EXAMPLES := $(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c))
 STRICT   := -std=c11 -Wall -Wextra -Wpedantic -Werror
-# What a program that links liblsm.a needs besides: `rustc --print native-static-libs`.
-PRIVATE  := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+# The `lsm` program, where the tree has it: a workspace of its own, so that the library never links it.
+TOOL     := $(if $(wildcard tools/lsm/Cargo.toml),$(abspath $(TARGET))/tools/release/lsm)
+INSTALL  := PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' BINDIR='$(BINDIR)' DATADIR='$(DATADIR)' \
+            DESTDIR='$(DESTDIR)' RELEASE='$(abspath $(RELEASE))' VERSION='$(VERSION)' TOOL='$(TOOL)' STRIP='$(STRIP)' \
+            RELOCATABLE='$(RELOCATABLE)' CC='$(CC)' packaging/install.sh
 
-.PHONY: all lib demo test examples install uninstall clean help need-cargo need-cc
-all: lib
+.PHONY: all lib tool demo test examples install uninstall deb clean help need-cargo need-cc
+all: lib tool
 
 help:
 	@echo 'make [lib]              builds $(RELEASE)/liblsm.so and liblsm.a'
 	@echo 'make demo [DIR=folder]  builds and loads a real folder tree, reads it back, reopens, compares'
 	@echo 'make test               Rust tests and C programs; what is missing on this machine is named and skipped'
 	@echo 'make examples           builds and runs the programs of examples-c/'
-	@echo 'make install [PREFIX=/usr/local] [LIBDIR=] [INCDIR=] [DESTDIR=]; make uninstall'
+	@echo 'make install [PREFIX=/usr/local] [LIBDIR=] [INCLUDEDIR=] [BINDIR=] [DATADIR=] [DESTDIR=] [STRIP=1]; make uninstall'
+	@echo 'make deb                Debian packages in $(TARGET)/deb'
 	@echo 'make clean'
 
 need-cargo:
@@ -45,9 +53,16 @@ need-cargo:
 need-cc:
 	@command -v $(firstword $(CC)) >/dev/null 2>&1 || { echo 'a C compiler is needed: $(firstword $(CC)) is not installed'; exit 1; }
 
-lib: need-cargo
+lib: need-cargo need-cc
 	$(CARGO) build --release --locked --package lsm $(if $(FEATURES),--features $(FEATURES))
-	@ln -sf liblsm.so $(RELEASE)/liblsm.so.$(ABI)
+	@CC='$(CC)' packaging/relink.sh $(RELEASE)
+
+ifneq ($(TOOL),)
+tool: lib
+	LSM_LIB_DIR='$(abspath $(RELEASE))' $(CARGO) build --release --locked --manifest-path tools/lsm/Cargo.toml --target-dir $(TARGET)/tools
+else
+tool:
+endif
 
 # Each example is one file; built with all warnings as errors against the committed header.
 $(TARGET)/examples-c/%: examples-c/%.c include/lsm.h | lib need-cc
@@ -69,21 +84,16 @@ test: lib
 	elif [ ! -x ffi-tests/run.sh ]; then echo 'skipped: ffi-tests/run.sh not found'; \
 	else CC='$(CC)' ffi-tests/run.sh; fi
 
-install: lib
-	install -d '$(DESTDIR)$(LIBDIR)/pkgconfig' '$(DESTDIR)$(INCDIR)'
-	install -m 755 $(RELEASE)/liblsm.so '$(DESTDIR)$(LIBDIR)/liblsm.so.$(ABI)'
-	ln -sf liblsm.so.$(ABI) '$(DESTDIR)$(LIBDIR)/liblsm.so'
-	install -m 644 $(RELEASE)/liblsm.a '$(DESTDIR)$(LIBDIR)/liblsm.a'
-	install -m 644 include/lsm.h '$(DESTDIR)$(INCDIR)/lsm.h'
-	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$(INCDIR)' '' \
-	  'Name: liblsm' 'Description: Embedded ordered key-value store' 'Version: $(VERSION)' \
-	  'Libs: -L$${libdir} -llsm' 'Libs.private: $(PRIVATE)' 'Cflags: -I$${includedir}' \
-	  > '$(DESTDIR)$(LIBDIR)/pkgconfig/lsm.pc'
-	@echo 'installed under $(DESTDIR)$(PREFIX); run ldconfig if that is a system folder'
+# Where cargo is not found (root's PATH under sudo), what `make` built before is installed.
+HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)
+install: $(if $(HAS_CARGO),lib tool,$(if $(wildcard $(RELEASE)/relinked/liblsm.so),,lib))
+	@$(INSTALL) install
 
 uninstall:
-	rm -f '$(DESTDIR)$(LIBDIR)/liblsm.so' '$(DESTDIR)$(LIBDIR)/liblsm.so.$(ABI)' '$(DESTDIR)$(LIBDIR)/liblsm.a'
-	rm -f '$(DESTDIR)$(INCDIR)/lsm.h' '$(DESTDIR)$(LIBDIR)/pkgconfig/lsm.pc'
+	@$(INSTALL) uninstall
+
+deb: lib tool
+	RELEASE='$(abspath $(RELEASE))' VERSION='$(VERSION)' TOOL='$(TOOL)' CC='$(CC)' packaging/deb/build.sh '$(TARGET)/deb'
 
 clean:
 	rm -rf $(TARGET)

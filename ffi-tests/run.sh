@@ -23,7 +23,7 @@ mkdir -p "$out" || exit 1
 # A program that hangs is a failure too.
 limit=
 command -v timeout >/dev/null 2>&1 && limit="timeout ${SECONDS_MAX:-300}"
-[ -e "$lib/liblsm.so" ] || { echo "$lib/liblsm.so is missing: cargo build --release"; exit 1; }
+[ -e "$lib/liblsm.so" ] || { echo "$lib/liblsm.so is missing: make lib"; exit 1; }
 
 have() { command -v "$1" >/dev/null 2>&1; }
 skip() {
@@ -97,10 +97,15 @@ fi
 if part symbols; then
   echo "== symbols"
   if have nm; then
-    nm -D --defined-only "$lib/liblsm.so" | awk '{print $3}' | sed 's/@.*//' | sort >"$out/symbols.got"
+    # kind A: the version nodes
+    nm -D --defined-only "$lib/liblsm.so" | awk '$2 != "A" {print $3}' | sed 's/@.*//' | sort >"$out/symbols.got"
     grep -oE '\blsm_[a-z0-9_]+\(' include/lsm.h | grep -vE '^lsm_(drop_fn|log_fn)' | tr -d '(' | sort -u >"$out/symbols.want"
     # every declared function is exported, and nothing else is
     diff "$out/symbols.want" "$out/symbols.got" || fail "exported symbols are not those of the header"
+    # and carries the node of the release that first had it: what relinking is for
+    nm -D --with-symbol-versions --defined-only "$lib/liblsm.so" | awk '$2 != "A" {print $3}' | LC_ALL=C sort >"$out/nodes.got"
+    packaging/version-script.sh --names | awk '{print $2 "@@" $1}' | LC_ALL=C sort >"$out/nodes.want"
+    diff "$out/nodes.want" "$out/nodes.got" || fail "versions of the exported symbols (is this what make lib made?)"
     echo "  $(wc -l <"$out/symbols.got") symbols"
   else
     skip nm

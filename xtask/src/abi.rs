@@ -81,9 +81,11 @@ fn declared(header: &str) -> BTreeSet<String> {
     found
 }
 
-/// Symbols of `nm -D --defined-only`: address, kind, name (a version after `@` is cut off).
+/// Symbols of `nm -D --defined-only`: address, kind, name (a version after `@` is cut off). A version node shows as a
+/// symbol of kind `A`.
 fn exported(nm: &str) -> BTreeSet<String> {
     nm.lines()
+        .filter(|line| line.split_whitespace().nth(1) != Some("A"))
         .filter_map(|line| line.split_whitespace().last())
         .map(|name| name.split('@').next().unwrap_or(name).to_string())
         .collect()
