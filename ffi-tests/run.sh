@@ -1,17 +1,25 @@
 #!/bin/sh
-# Builds the tests of the C interface with the committed header against target/release/liblsm.so and liblsm.a and runs
-# them: plain, linked statically, under AddressSanitizer and under valgrind (shorter loops).
+# Builds the tests of the C interface with the committed headers against what `make lib` made and runs them.
 #   ffi-tests/run.sh [NAME...]     only these programs
-# CC, CXX: compilers. PARTS="header symbols plain released static asan valgrind": which parts (default all).
-# released: programs built against the header of each released version (abi/VERSION/lsm.h) run on this library.
+# CC, CXX: compilers. PARTS="...": which parts, default all of
+#   header    lsm.h and lsm.hpp in every language version, with all warnings as errors
+#   symbols   what the library exports, with which versions; layouts; signatures and types against the last release
+#   plain     the C programs; also asan, valgrind (shorter loops)
+#   released  programs built against the header of each released version (abi/VERSION/lsm.h) run on this library
+#   cpp       lsm.hpp
+#   install   every program against an installed prefix, by pkg-config and CMake, shared and static
+#   deb       the Debian packages
+#   go, java, python    bindings/LANGUAGE/test.sh PREFIX with an installed prefix, where the tree has it
 # REQUIRE=1: a tool that is not found is a failure, not a line "skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 CC=${CC:-cc} CXX=${CXX:-g++}
-PARTS=${PARTS:-header symbols plain released static asan valgrind}
+PARTS=${PARTS:-header symbols plain released cpp asan valgrind install deb go java python}
 target=${CARGO_TARGET_DIR:-target}
 out=$target/ffi-tests
 lib=$target/release
+prefix=$(pwd)/$target/prefix
+case $target in /*) prefix=$target/prefix ;; esac
 warn="-Wall -Wextra -Wpedantic -Werror -O1 -g"
 names=${*:-library options basic iter writes close threads fork abuse admin model cxx}
 # Written from the contract alone; the long ones run plain and under AddressSanitizer only.
@@ -78,22 +86,12 @@ every() {
   done
 }
 
-if part header; then
-  echo "== header"
-  printf '#include "lsm.h"\nlsm_read_options r = LSM_READ_OPTIONS_INIT; lsm_write_options w = LSM_WRITE_OPTIONS_INIT;\n' >"$out/header.c"
-  cp "$out/header.c" "$out/header.cc"
-  for std in c99 c11; do
-    $CC -std=$std $warn -Iinclude -c "$out/header.c" -o "$out/header.o" || fail "header in $std"
-  done
-  if have "$CXX"; then
-    for std in c++11 c++17; do
-      $CXX -std=$std $warn -Iinclude -c "$out/header.cc" -o "$out/header.o" || fail "header in $std"
-    done
-  else
-    skip "$CXX"
-  fi
+sanitize=
+if echo 'int main(void){return 0;}' | $CC -x c -fsanitize=address,undefined - -o "$out/probe" 2>/dev/null && "$out/probe"; then
+  sanitize=-fsanitize=address,undefined
 fi
 
+part header && . ffi-tests/parts/header.sh
 if part symbols; then
   echo "== symbols"
   if have nm; then
@@ -133,10 +131,12 @@ if part released && [ $# -eq 0 ]; then
   done
   header=include names=$current
 fi
+if [ $# -eq 0 ] && part cpp; then . ffi-tests/parts/cpp.sh; fi
+libs="-L$lib -Wl,-rpath,$(cd "$lib" && pwd) -llsm -lpthread"
 if part asan; then
-  if echo 'int main(void){return 0;}' | $CC -x c -fsanitize=address - -o "$out/probe" 2>/dev/null && "$out/probe"; then
+  if [ -n "$sanitize" ]; then
     more=$contract
-    LSM_SANITIZED=1 QUICK=1 every asan "" -fsanitize=address,undefined
+    LSM_SANITIZED=1 QUICK=1 every asan "" $sanitize
     more=
   else
     skip "AddressSanitizer"
@@ -149,8 +149,17 @@ if part valgrind; then
     skip valgrind
   fi
 fi
-libs="$lib/liblsm.a -lpthread -ldl -lm"
-part static && every static ""
+if [ $# -eq 0 ]; then
+  if part install; then . ffi-tests/parts/install.sh; fi
+  if part deb; then . ffi-tests/parts/deb.sh; fi
+  for language in go java python; do
+    part $language || continue
+    [ -e "bindings/$language/test.sh" ] || continue
+    echo "== $language"
+    make -s install PREFIX="$prefix" >/dev/null || fail "make install"
+    sh "bindings/$language/test.sh" "$prefix" || fail "bindings/$language"
+  done
+fi
 
 [ $failed -eq 0 ] && echo "ffi-tests: all held"
 exit $failed

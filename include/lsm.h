@@ -99,8 +99,8 @@
 
 /* Initialisers of the two option structs: the size, then zeros. */
 #define LSM_READ_OPTIONS_INIT \
-  { (uint32_t)sizeof(lsm_read_options), 0u, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0u, 0u, 0u, 0u }
-#define LSM_WRITE_OPTIONS_INIT { (uint32_t)sizeof(lsm_write_options), 0u, 0, 0u, 0u, 0u }
+  { sizeof(lsm_read_options), 0u, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0u, 0u, 0u, 0u }
+#define LSM_WRITE_OPTIONS_INIT { sizeof(lsm_write_options), 0u, 0, 0u, 0u, 0u }
 
 /* Callbacks must not throw: C++17 can say so in the type. */
 #if defined(__cplusplus) && __cplusplus >= 201703L

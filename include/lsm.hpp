@@ -360,7 +360,8 @@ class options {
   /** Sets an option from text: `set("memtable.size", "64MiB")`. */
   options &set(const std::string &key, const std::string &value) {
     lsm_error *err = nullptr;
-    return check(lsm_options_set(raw_.get(), key.c_str(), value.c_str(), &err), err);
+    const std::int32_t code = lsm_options_set(raw_.get(), key.c_str(), value.c_str(), &err);
+    return check(code, err);
   }
   /** Sets an option from text. */
   options &set(const std::string &key, const char *value) { return set(key, std::string(value)); }
@@ -368,17 +369,20 @@ class options {
   template <class T, typename std::enable_if<std::is_integral<T>::value, int>::type = 0>
   options &set(const std::string &key, T value) {
     lsm_error *err = nullptr;
-    return check(lsm_options_set_int(raw_.get(), key.c_str(), static_cast<std::int64_t>(value), &err), err);
+    const std::int32_t code = lsm_options_set_int(raw_.get(), key.c_str(), static_cast<std::int64_t>(value), &err);
+    return check(code, err);
   }
   /** Sets an option from a fraction. */
   options &set(const std::string &key, double value) {
     lsm_error *err = nullptr;
-    return check(lsm_options_set_float(raw_.get(), key.c_str(), value, &err), err);
+    const std::int32_t code = lsm_options_set_float(raw_.get(), key.c_str(), value, &err);
+    return check(code, err);
   }
   /** Lines `key = value`; all or nothing. */
   options &load(view text) {
     lsm_error *err = nullptr;
-    return check(lsm_options_load(raw_.get(), text.data(), text.size(), &err), err);
+    const std::int32_t code = lsm_options_load(raw_.get(), text.data(), text.size(), &err);
+    return check(code, err);
   }
   /** Whether a missing database or keyspace is created (the default). */
   options &create_if_missing(bool on) { return set("create_if_missing", on); }
@@ -458,9 +462,9 @@ class options {
 class write_options {
  public:
   /** The database's durability, no deadline. */
-  write_options() noexcept : raw_(LSM_WRITE_OPTIONS_INIT) {}
+  write_options() noexcept : raw_() { raw_.size = static_cast<std::uint32_t>(sizeof raw_); }
   /** This durability. */
-  write_options(lsm::durability level) noexcept : raw_(LSM_WRITE_OPTIONS_INIT) {
+  write_options(lsm::durability level) noexcept : write_options() {
     raw_.durability = static_cast<std::int32_t>(level);
   }
   /** Gives up with LSM_E_TIMEOUT, before any effect, when this has passed since the call began. */
@@ -496,9 +500,9 @@ class snapshot {
 class read_options {
  public:
   /** As of now, everything. */
-  read_options() noexcept : raw_(LSM_READ_OPTIONS_INIT) {}
+  read_options() noexcept : raw_() { raw_.size = static_cast<std::uint32_t>(sizeof raw_); }
   /** As of a snapshot. */
-  read_options(const lsm::snapshot &moment) noexcept : raw_(LSM_READ_OPTIONS_INIT) { raw_.snapshot = moment.raw(); }
+  read_options(const lsm::snapshot &moment) noexcept : read_options() { raw_.snapshot = moment.raw(); }
   /** As of a snapshot. */
   read_options &snapshot(const lsm::snapshot &moment) noexcept {
     raw_.snapshot = moment.raw();
@@ -585,12 +589,14 @@ class cursor {
   /** One step forward; true: entry() is the next one, false: past the end. The first step of a fresh cursor goes to the first. */
   returns<bool> next() {
     lsm_error *err = nullptr;
-    return shown(lsm_iter_next(raw_.get(), &now_, &err), err);
+    const std::int32_t code = lsm_iter_next(raw_.get(), &now_, &err);
+    return shown(code, err);
   }
   /** One step back; the first step of a fresh cursor goes to the last entry. */
   returns<bool> prev() {
     lsm_error *err = nullptr;
-    return shown(lsm_iter_prev(raw_.get(), &now_, &err), err);
+    const std::int32_t code = lsm_iter_prev(raw_.get(), &now_, &err);
+    return shown(code, err);
   }
   /** To the first entry. */
   returns<bool> first() { return seek(LSM_SEEK_FIRST, lsm::view()); }
@@ -601,7 +607,8 @@ class cursor {
   /** As LSM_SEEK_* says. */
   returns<bool> seek(std::int32_t where, lsm::view key) {
     lsm_error *err = nullptr;
-    return shown(lsm_iter_seek(raw_.get(), where, key.data(), key.size(), &now_, &err), err);
+    const std::int32_t code = lsm_iter_seek(raw_.get(), where, key.data(), key.size(), &now_, &err);
+    return shown(code, err);
   }
   /** Up to `max` entries in one call; how many there were, 0 only at the end. Fewer than `max` does not mean the end. */
   returns<std::size_t> read(direction way, lsm_entry *entries, std::size_t max) {
@@ -720,7 +727,8 @@ class range {
     const std::size_t wanted = wanted_;
     wanted_ = wanted * 2 < chunk_max() ? wanted * 2 : chunk_max();
     count_ = 0;
-    return settle(lsm_iter_read(cursor_.raw(), static_cast<std::int32_t>(way_), chunk_.get(), wanted, &count_, &err), err);
+    const std::int32_t code = lsm_iter_read(cursor_.raw(), static_cast<std::int32_t>(way_), chunk_.get(), wanted, &count_, &err);
+    return settle(code, err);
   }
   bool settle(std::int32_t code, lsm_error *err) {
     at_ = 0;
