@@ -18,8 +18,8 @@ PARTS=${PARTS:-header symbols plain released cpp asan valgrind install deb go ja
 target=${CARGO_TARGET_DIR:-target}
 out=$target/ffi-tests
 lib=$target/release
-prefix=$(pwd)/$target/prefix
-case $target in /*) prefix=$target/prefix ;; esac
+installed=$(pwd)/$target/prefix
+case $target in /*) installed=$target/prefix ;; esac
 warn="-Wall -Wextra -Wpedantic -Werror -O1 -g"
 names=${*:-library options basic iter writes close threads fork abuse admin model cxx}
 # Written from the contract alone; the long ones run plain and under AddressSanitizer only.
@@ -45,7 +45,7 @@ fail() { echo "FAILED: $1"; failed=1; }
 build() {
   kind=$1 name=$2
   shift 2
-  if [ "$name" = cxx ]; then
+  if [ -e "ffi-tests/$name.cc" ]; then
     have "$CXX" || return 2
     $CXX -std=c++17 $warn -I$header "$@" "ffi-tests/$name.cc" -o "$out/$kind-$name" $libs
   else
@@ -156,8 +156,8 @@ if [ $# -eq 0 ]; then
     part $language || continue
     [ -e "bindings/$language/test.sh" ] || continue
     echo "== $language"
-    make -s install PREFIX="$prefix" >/dev/null || fail "make install"
-    sh "bindings/$language/test.sh" "$prefix" || fail "bindings/$language"
+    make -s install PREFIX="$installed" >/dev/null || fail "make install"
+    sh "bindings/$language/test.sh" "$installed" || fail "bindings/$language"
   done
 fi
 
