@@ -47,59 +47,60 @@
 #define LSM_E_FORKED           (-23)  /* The handle belongs to the parent process. */
 
 /* Directions of lsm_iter_read and lsm_iter_read_packed. */
-#define LSM_FORWARD                 (0)
-#define LSM_BACKWARD                (1)
+#define LSM_FORWARD                 (0)/* From small keys to large ones. */
+#define LSM_BACKWARD                (1)/* From large keys to small ones. */
 
 /* Where lsm_iter_seek goes: the first or last entry, or the first one at or above, above, the last one at or below, below the key. */
-#define LSM_SEEK_FIRST              (0)
-#define LSM_SEEK_LAST               (1)
-#define LSM_SEEK_GE                 (2)
-#define LSM_SEEK_GT                 (3)
-#define LSM_SEEK_LE                 (4)
-#define LSM_SEEK_LT                 (5)
+#define LSM_SEEK_FIRST              (0)/* The first entry. */
+#define LSM_SEEK_LAST               (1)/* The last entry. */
+#define LSM_SEEK_GE                 (2)/* The first one at or above the key. */
+#define LSM_SEEK_GT                 (3)/* The first one above the key. */
+#define LSM_SEEK_LE                 (4)/* The last one at or below the key. */
+#define LSM_SEEK_LT                 (5)/* The last one below the key. */
 
 /* Flags of lsm_error_flags. */
-#define LSM_ERROR_RETRYABLE         (1u)
-#define LSM_ERROR_FATAL             (2u)
-#define LSM_ERROR_BACKGROUND        (4u)
+#define LSM_ERROR_RETRYABLE         (1u)/* The same call may succeed later. */
+#define LSM_ERROR_FATAL             (2u)/* No more writes until the database is opened again. */
+#define LSM_ERROR_BACKGROUND        (4u)/* It happened in a background thread. */
 
 /* Flags of lsm_read_options: do not put blocks into the cache; read and check blocks even when cached; iterators show no values (NULL, length 0). */
-#define LSM_READ_NO_FILL_CACHE      (1u)
-#define LSM_READ_VERIFY_CHECKSUMS   (2u)
-#define LSM_READ_KEYS_ONLY          (4u)
+#define LSM_READ_NO_FILL_CACHE      (1u)/* Blocks that are read do not go into the cache. */
+#define LSM_READ_VERIFY_CHECKSUMS   (2u)/* Blocks are read and checked even when cached. */
+#define LSM_READ_KEYS_ONLY          (4u)/* Iterators show no values. */
 
 /* How far a write must have got before it is acknowledged: the database's default; in the process (lost with it at worst as a suffix); in the page cache; on the device. */
-#define LSM_DURABILITY_DEFAULT      (0)
-#define LSM_DURABILITY_MEMORY       (1)
-#define LSM_DURABILITY_OS           (2)
-#define LSM_DURABILITY_FSYNC        (3)
+#define LSM_DURABILITY_DEFAULT      (0)/* What the database says. */
+#define LSM_DURABILITY_MEMORY       (1)/* In the process. */
+#define LSM_DURABILITY_OS           (2)/* In the page cache. */
+#define LSM_DURABILITY_FSYNC        (3)/* On the device. */
 
 /* Formats of lsm_metrics. */
-#define LSM_METRICS_PROMETHEUS      (0)
-#define LSM_METRICS_JSON            (1)
+#define LSM_METRICS_PROMETHEUS      (0)/* Prometheus text. */
+#define LSM_METRICS_JSON            (1)/* JSON. */
 
 /* Levels of the log callback. */
-#define LSM_LOG_ERROR               (0)
-#define LSM_LOG_WARN                (1)
-#define LSM_LOG_INFO                (2)
-#define LSM_LOG_DEBUG               (3)
+#define LSM_LOG_ERROR               (0)/* Something failed. */
+#define LSM_LOG_WARN                (1)/* Something is worth a look. */
+#define LSM_LOG_INFO                (2)/* What the database does. */
+#define LSM_LOG_DEBUG               (3)/* Details. */
 
 /* Numbers of later versions. */
-#define LSM_IF_ABSENT               (0)
-#define LSM_IF_PRESENT              (1)
-#define LSM_IF_EQUALS               (2)
-#define LSM_IF_SEQUENCE             (3)
-#define LSM_SAVEPOINT_SET           (0)
-#define LSM_SAVEPOINT_ROLLBACK      (1)
-#define LSM_SAVEPOINT_POP           (2)
-#define LSM_TXN_OPTIMISTIC          (0)
-#define LSM_TXN_PESSIMISTIC         (1)
-#define LSM_ISOLATION_SNAPSHOT      (0)
-#define LSM_ISOLATION_SERIALIZABLE  (1)
+#define LSM_IF_ABSENT               (0)/* A later version. */
+#define LSM_IF_PRESENT              (1)/* A later version. */
+#define LSM_IF_EQUALS               (2)/* A later version. */
+#define LSM_IF_SEQUENCE             (3)/* A later version. */
+#define LSM_SAVEPOINT_SET           (0)/* A later version. */
+#define LSM_SAVEPOINT_ROLLBACK      (1)/* A later version. */
+#define LSM_SAVEPOINT_POP           (2)/* A later version. */
+#define LSM_TXN_OPTIMISTIC          (0)/* A later version. */
+#define LSM_TXN_PESSIMISTIC         (1)/* A later version. */
+#define LSM_ISOLATION_SNAPSHOT      (0)/* A later version. */
+#define LSM_ISOLATION_SERIALIZABLE  (1)/* A later version. */
 
-/* Initialisers of the two option structs: the size, then zeros. */
+/** A fresh lsm_read_options: its size, then zeros. */
 #define LSM_READ_OPTIONS_INIT \
   { sizeof(lsm_read_options), 0u, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0u, 0u, 0u, 0u }
+/** A fresh lsm_write_options: its size, then zeros. */
 #define LSM_WRITE_OPTIONS_INIT { sizeof(lsm_write_options), 0u, 0, 0u, 0u, 0u }
 
 /* Callbacks must not throw: C++17 can say so in the type. */
@@ -123,10 +124,10 @@ typedef void (*lsm_log_fn)(void *ctx, int32_t level, const char *message, size_t
 
 /** The table of `lsm_options_set_callbacks(options, "log", &table, &err)`. `drop` may be NULL. */
 typedef struct lsm_log_callbacks {
-  uint32_t size; /* sizeof(lsm_log_callbacks) */
-  void *ctx;
-  lsm_drop_fn drop;
-  lsm_log_fn log;
+  uint32_t size;    /**< sizeof(lsm_log_callbacks) */
+  void *ctx;        /**< Handed to both functions. */
+  lsm_drop_fn drop; /**< Told when nobody will use ctx any more; may be NULL. */
+  lsm_log_fn log;   /**< Takes a line. */
 } lsm_log_callbacks;
 
 

@@ -914,8 +914,11 @@ class operations {
   }
 
  protected:
+  /** Of a part of `Self` only. */
   operations() = default;
+  /** Moves with `Self`. */
   operations(operations &&) = default;
+  /** Moves with `Self`. */
   operations &operator=(operations &&) = default;
   ~operations() = default;
 

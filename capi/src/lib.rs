@@ -20,6 +20,7 @@
 pub mod fork;
 pub mod guard;
 pub mod handle;
+mod layout;
 pub mod log_callback;
 pub mod slab;
 pub mod status;

@@ -36,4 +36,7 @@ for compiler in "$CXX" clang++; do
     hygiene "$compiler" $std headerpp.cc $cxx_only -fno-exceptions -fno-rtti
   done
 done
+# Sizes and offsets, as capi/src/layout.rs has them for Rust.
+$CC -std=c11 $all -Iinclude -fsyntax-only ffi-tests/layout.c || fail "layout.c"
+! have "$CXX" || $CXX -std=c++11 -x c++ $all -Wno-old-style-cast -Iinclude -fsyntax-only ffi-tests/layout.c || fail "layout.c as C++"
 echo "  $combinations combinations of compiler and language version"

@@ -1,5 +1,5 @@
 //! `cargo xtask abi`: the dynamic symbols of `liblsm.so` against the functions of `include/lsm.h`: the same set, and
-//! nothing else exported. The list is also what a release keeps under `abi/<version>/`.
+//! nothing else exported. The list is also what a release keeps under `abi/<version>/`; the header must not break with any.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,8 @@ pub fn run(root: &Path, library: &Path) -> Result<String, String> {
     let exported = exported(&String::from_utf8_lossy(&output.stdout));
     let now = compare(&declared(&header), &exported)?;
     let released = check_released(&root.join(RELEASED), &exported)?;
-    Ok(format!("{now}; {released} released versions kept"))
+    let unchanged = crate::signatures::check(root)?;
+    Ok(format!("{now}; {released} released versions kept; {unchanged}"))
 }
 
 /// What a released version exported or declared is exported for ever: `abi/VERSION/symbols.txt` and `lsm.h`.
@@ -31,6 +32,9 @@ fn check_released(folder: &Path, exported: &BTreeSet<String>) -> Result<usize, S
     let mut count = 0;
     for entry in fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))? {
         let version = entry.map_err(|e| e.to_string())?.path();
+        if !version.is_dir() {
+            continue;
+        }
         let read = |name: &str| {
             let path = version.join(name);
             fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))

@@ -1,20 +1,23 @@
 //! The project's own tool: `cargo xtask <command>`.
 //!
 //!     tidy [--bless]     the rules a compiler does not know; --bless lowers the ratchet and renews FORMAT.md's ties
-//!     header [--check]   writes include/lsm.h from capi/, or compares
-//!     abi [FILE]         what liblsm.so exports against include/lsm.h
+//!     header [--check]   writes include/lsm.h from capi/ and the layout tests from that, or compares
+//!     abi [FILE]         what liblsm.so exports, and what every release declared, against include/lsm.h
 //!     ci                 .ci/run
 //!
 //! Std only: `tidy` must build in seconds. What needs cbindgen is the package `xtask-header`.
 
 mod abi;
+mod cheader;
 mod format_doc;
 mod layers;
+mod layout;
 mod length;
 mod lex;
 mod names;
 mod paths;
 mod rules;
+mod signatures;
 mod source;
 mod text;
 mod tidy;
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
             let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
             let package = ["run", "--quiet", "--locked", "--package", "xtask-header", "--"];
             delegate(Command::new(cargo).args(package).args(rest).current_dir(&root))
+                .and_then(|_| layout::run(&root, rest.contains(&"--check")))
         }
         ["abi"] => abi::run(&root, &root.join("target/release/liblsm.so")),
         ["abi", file] => abi::run(&root, Path::new(file)),
