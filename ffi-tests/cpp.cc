@@ -240,6 +240,8 @@ static void ranges() {
 #if __cplusplus >= 202002L
 static_assert(std::ranges::input_range<lsm::range>);
 static_assert(std::movable<lsm::range> && std::movable<lsm::db> && !std::copyable<lsm::db>);
+// (clang before 16 cannot compile the views of libstdc++, with any range.)
+#if !defined(__clang__) || __clang_major__ >= 16
 static void views_of_ranges() {
   lsm::db db = fill("cpp-views", 20);
   lsm::range entries = GET(db.all());
@@ -249,7 +251,10 @@ static void views_of_ranges() {
   }
   CHECK(sum == 10 + 2 * 2);
 }
-#else
+#define HAS_VIEWS 1
+#endif
+#endif
+#if !defined(HAS_VIEWS)
 static void views_of_ranges() {}
 #endif
 

@@ -108,12 +108,33 @@ if part symbols; then
   else
     skip nm
   fi
-  if have readelf; then
-    readelf -d "$lib/liblsm.so" | grep -q 'SONAME.*liblsm.so.1' || fail "SONAME is not liblsm.so.1"
-    readelf -d "$lib/liblsm.so" | grep -q NODELETE || fail "nodelete is missing"
-  else
-    skip readelf
-  fi
+  # What cargo alone makes, without nodes, serves too.
+  mkdir -p "$out/cargo-only"
+  cp "$lib/deps/liblsm.so" "$out/cargo-only/liblsm.so"
+  ln -sf liblsm.so "$out/cargo-only/liblsm.so.1"
+  for file in "$lib/liblsm.so" "$out/cargo-only/liblsm.so"; do
+    have readelf || { skip readelf; break; }
+    readelf -d "$file" | grep -q 'SONAME.*liblsm.so.1' || fail "$file: SONAME is not liblsm.so.1"
+    readelf -d "$file" | grep -q NODELETE || fail "$file: nodelete is missing"
+  done
+  libs="-L$out/cargo-only -Wl,-rpath,$(cd "$out/cargo-only" && pwd) -llsm -lpthread"
+  if build cargo-only basic; then run cargo-only basic; else fail "cargo-only basic does not build"; fi
+  # Functions that come later get nodes of their own, and keep them.
+  rm -rf "$out/nodes"
+  mkdir -p "$out/nodes"
+  cp -R packaging abi include "$out/nodes"
+  node() {
+    echo "int32_t $2(void);" >>"$out/nodes/include/lsm.h"
+    got=$("$out/nodes/packaging/version-script.sh" --names | grep " $2 ")
+    [ "$got" = "$1 $2 next" ] || fail "node of a new function: $got, want $1"
+  }
+  node LSM_1.1 lsm_newer
+  mkdir "$out/nodes/abi/0.2.0"
+  echo lsm_newer >"$out/nodes/abi/0.2.0/symbols.txt"
+  node LSM_1.2 lsm_newest
+  [ "$("$out/nodes/packaging/version-script.sh" --names | grep ' lsm_newer ')" = "LSM_1.1 lsm_newer 0.2.0" ] || fail "a released node moved"
+  [ "$("$out/nodes/packaging/version-script.sh" --minor)" = 2 ] || fail "the newest node is not 2"
+  [ "$("$out/nodes/packaging/version-script.sh" | grep '^}' | tr '\n' ' ')" = "}; } LSM_1.0; } LSM_1.1; " ] || fail "nodes are no chain"
 fi
 
 # The SONAME is liblsm.so.1: beside the library of the build lies a link of that name.
