@@ -15,9 +15,11 @@ use std::ffi::{OsStr, c_char};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// The path that C passes.
+///
 /// # Safety
 /// `path` is NULL or ends in NUL while `'a` lasts.
-unsafe fn path_argument<'a>(path: *const c_char) -> Result<&'a Path> {
+pub unsafe fn path_argument<'a>(path: *const c_char) -> Result<&'a Path> {
     // SAFETY: this function's contract.
     let path = unsafe { c_bytes(path, "path") }?;
     if path.is_empty() {

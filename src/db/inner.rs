@@ -87,6 +87,7 @@ impl DbInner {
             self.raise_flushed(&mut edit, last, |k| k.oldest_segment().is_none());
         }
         edit.first_segment = edit.first_segment.or(bound.map(|b| b.first_segment));
+        edit.segment_started = edit.segment_started.or(bound.filter(|b| b.is_there).map(|b| b.first_segment));
         if let Some(base) = bound.and_then(|b| b.base) {
             self.raise_flushed(&mut edit, SeqNo(base.0 - 1), |_| true);
         }

@@ -13,6 +13,8 @@ mod open;
 pub mod options;
 mod properties;
 mod read;
+mod repair;
+mod resume;
 mod scan;
 mod schema;
 mod snapshots;
@@ -20,6 +22,7 @@ mod stall;
 mod state;
 mod stats;
 mod status;
+mod verify;
 mod write;
 
 pub use api::*;

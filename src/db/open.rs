@@ -59,7 +59,7 @@ pub fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Arc<DbInn
 }
 
 /// Makes a path absolute without following links, so that a later chdir changes nothing.
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|e| Error::io(&e, format_args!("path {}", path.display())))
 }
 
@@ -148,6 +148,8 @@ fn assemble(
         .ok_or_else(|| Error::corruption(format!("{}: the manifest names no default keyspace", path.display())))?;
     let recovered = replay(&*fs, &path, &versions, &keyspaces)?;
     let next = SeqNo(recovered.highest_seen.max(versions.log_state().last_seq).0 + 1);
+    // What was replayed may be in the page cache only, until it is rewritten.
+    let durable = if recovered.segments.is_empty() { next } else { SeqNo(durable_floor(&versions).0 + 1).min(next) };
     let log_config = LogConfig {
         fs: Arc::clone(&fs),
         dir: path.clone(),
@@ -169,7 +171,7 @@ fn assemble(
         cache,
         tables,
         versions,
-        log: WriteLog::new(SegmentPool::new(log_config)?, next),
+        log: WriteLog::new(SegmentPool::new(log_config)?, next, durable),
         snapshots: SnapshotList::default(),
         keyspaces,
         default_keyspace,
@@ -186,6 +188,12 @@ fn assemble(
         remove_leftovers(&db);
     }
     Ok(db)
+}
+
+/// Up to here everything is in tables that a durable manifest names.
+fn durable_floor(versions: &VersionSet) -> SeqNo {
+    let flushed = versions.keyspaces().iter().map(|k| k.flushed_seq).min().unwrap_or_default();
+    if versions.is_durable() { flushed } else { SeqNo::ZERO }
 }
 
 /// The in-memory side of a keyspace that the manifest names.

@@ -223,7 +223,7 @@ fn level_prometheus(keyspaces: &[Arc<KeyspaceState>]) -> String {
 }
 
 /// A name within double quotes, for JSON and Prometheus alike.
-fn escape(name: &[u8]) -> String {
+pub(super) fn escape(name: &[u8]) -> String {
     let mut out = String::new();
     for c in String::from_utf8_lossy(name).chars() {
         match c {

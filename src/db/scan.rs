@@ -4,7 +4,10 @@
 //! - I1  An iterator's cursors hold counts of the memtables, tables and version they walk, never an epoch pin.
 //! - I2  What it shows is frozen at open: the sequence number and the runs never change until `refresh`.
 //!
-//! Threads: one at a time, may move. Failure: an error leaves the iterator unpositioned; the next call starts afresh.
+//! - I3  After an error of a cursor every step answers that error until a seek succeeds: a loop that goes on after an error
+//!   must not find itself at the first entry again.
+//!
+//! Threads: one at a time, may move. Failure: I3; a passed deadline or `max_skip` keeps the position.
 
 use super::inner::DbInner;
 use super::state::{KeyspaceState, SuperVersion};
@@ -73,6 +76,8 @@ enum Place {
     After,
     /// On an entry that was not looked at yet, because a step passed too many hidden ones.
     Hidden,
+    /// Nowhere: the last call failed.
+    Failed,
 }
 
 /// A place without a shown entry, to come back to; a hidden entry's key with it.
@@ -85,6 +90,8 @@ pub struct Scan {
     bounds: Bounds,
     place: Place,
     max_skip: u64,
+    /// Why, at `Place::Failed`.
+    failure: Option<Error>,
 }
 
 impl Scan {
@@ -101,7 +108,7 @@ impl Scan {
         // The SuperVersion first, the visible sequence second.
         let bound = snapshot.unwrap_or_else(|| db.log.visible());
         let cursor = open_cursor(db, &view, View::Newest(bound), &bounds, mode)?;
-        Ok(Scan { cursor, bounds, place: Place::Fresh, max_skip })
+        Ok(Scan { cursor, bounds, place: Place::Fresh, max_skip, failure: None })
     }
 
     /// Whether it stands on an entry.
@@ -126,7 +133,7 @@ impl Scan {
     pub fn reset(&mut self, mark: &Mark) -> Result<()> {
         self.place = Place::Fresh;
         if mark.0 == Place::Hidden {
-            self.cursor.seek_ge(&mark.1)?;
+            self.step(|cursor| cursor.seek_ge(&mark.1))?;
         }
         self.place = if mark.0 == Place::At { Place::Fresh } else { mark.0 };
         Ok(())
@@ -135,40 +142,44 @@ impl Scan {
     /// To the first entry within the bounds; whether there is one.
     pub fn first(&mut self, deadline: Deadline) -> Result<bool> {
         self.place = Place::Fresh;
-        match &self.bounds.from {
-            Some(from) => self.cursor.seek_ge(from)?,
-            None => self.cursor.seek_first()?,
-        }
+        let sought = match &self.bounds.from {
+            Some(from) => self.cursor.seek_ge(from),
+            None => self.cursor.seek_first(),
+        };
+        self.checked(sought)?;
         self.settle_forward(deadline)
     }
 
     /// To the last entry within the bounds.
     pub fn last(&mut self, deadline: Deadline) -> Result<bool> {
         self.place = Place::Fresh;
-        match &self.bounds.to {
-            Some(to) => self.cursor.seek_lt(to)?,
-            None => self.cursor.seek_last()?,
-        }
+        let sought = match &self.bounds.to {
+            Some(to) => self.cursor.seek_lt(to),
+            None => self.cursor.seek_last(),
+        };
+        self.checked(sought)?;
         self.settle_backward(deadline)
     }
 
     /// To the first entry at or behind `key`.
     pub fn seek_ge(&mut self, key: &[u8], deadline: Deadline) -> Result<bool> {
         self.place = Place::Fresh;
-        match &self.bounds.from {
-            Some(from) if key < from.as_slice() => self.cursor.seek_ge(from)?,
-            _ => self.cursor.seek_ge(key)?,
-        }
+        let sought = match &self.bounds.from {
+            Some(from) if key < from.as_slice() => self.cursor.seek_ge(from),
+            _ => self.cursor.seek_ge(key),
+        };
+        self.checked(sought)?;
         self.settle_forward(deadline)
     }
 
     /// To the last entry before `key`.
     pub fn seek_lt(&mut self, key: &[u8], deadline: Deadline) -> Result<bool> {
         self.place = Place::Fresh;
-        match &self.bounds.to {
-            Some(to) if key > to.as_slice() => self.cursor.seek_lt(to)?,
-            _ => self.cursor.seek_lt(key)?,
-        }
+        let sought = match &self.bounds.to {
+            Some(to) if key > to.as_slice() => self.cursor.seek_lt(to),
+            _ => self.cursor.seek_lt(key),
+        };
+        self.checked(sought)?;
         self.settle_backward(deadline)
     }
 
@@ -183,6 +194,7 @@ impl Scan {
             Place::Fresh | Place::Before => self.first(deadline),
             Place::Hidden => self.settle_forward(deadline),
             Place::After => Ok(false),
+            Place::Failed => Err(self.failed_before()),
         }
     }
 
@@ -197,12 +209,29 @@ impl Scan {
             Place::Fresh | Place::After => self.last(deadline),
             Place::Hidden => self.settle_backward(deadline),
             Place::Before => Ok(false),
+            Place::Failed => Err(self.failed_before()),
         }
     }
 
     #[inline]
     fn step(&mut self, step: impl FnOnce(&mut MergeCursor) -> Result<()>) -> Result<()> {
-        step(&mut self.cursor).inspect_err(|_| self.place = Place::Fresh)
+        let result = step(&mut self.cursor);
+        self.checked(result)
+    }
+
+    /// I3.
+    #[inline]
+    fn checked(&mut self, result: Result<()>) -> Result<()> {
+        result.inspect_err(|error| {
+            self.place = Place::Failed;
+            self.failure = Some(error.clone());
+        })
+    }
+
+    #[cold]
+    fn failed_before(&self) -> Error {
+        let failure = self.failure.clone();
+        failure.unwrap_or_else(|| Error::new(Code::Io, "an earlier step of the iterator failed"))
     }
 
     /// Passes over deletes until an entry to show, the upper bound or the end.

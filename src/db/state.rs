@@ -15,7 +15,7 @@ use crate::base::sync::{AtomicBool, Mutex, Ordering};
 use crate::compaction::Shape;
 use crate::db::options::KeyspaceOptions;
 use crate::memtable::MemTable;
-use crate::sstable::TableConfig;
+use crate::sstable::{Owner, TableConfig};
 use crate::version::Version;
 use std::sync::Arc;
 use std::time::Instant;
@@ -139,6 +139,12 @@ impl KeyspaceState {
         self.dropped.store(true, Ordering::Release);
     }
 
+    /// How its tables of `level` are written.
+    pub fn table_config(&self, level: usize) -> TableConfig {
+        let owner = Some(Arc::new(Owner { id: self.id, name: self.name.clone() }));
+        TableConfig { owner, ..self.options.table_config(level) }
+    }
+
     /// The first log segment that this keyspace still needs.
     pub fn oldest_segment(&self) -> Option<FileNumber> {
         let mem = self.mem.lock();
@@ -149,7 +155,12 @@ impl KeyspaceState {
 impl KeyspaceOptions {
     /// How tables of `level` are written.
     pub fn table_config(&self, level: usize) -> TableConfig {
-        TableConfig { block_bytes: self.block_bytes, compression: self.compression(level), filter_fpr: self.filter_fpr }
+        TableConfig {
+            block_bytes: self.block_bytes,
+            compression: self.compression(level),
+            filter_fpr: self.filter_fpr,
+            owner: None,
+        }
     }
 
     /// The shape of the tree.

@@ -9,6 +9,7 @@
 //!     NNNNNN.sst        table
 //!     NNNNNN.blob       large values (later)
 //!     CURRENT.tmp       CURRENT being written; NNNNNN.tmp any other file being written
+//!     NAME.damaged      what a repair set aside (NAME.damaged-2 and so on where that was there); nobody's from then on
 //!
 //! Invariants
 //! - I1  `parse(name(kind, n)) == Some((kind, n))` for every kind and number.
@@ -108,6 +109,18 @@ pub fn path(dir: &Path, kind: FileKind, number: FileNumber) -> PathBuf {
     dir.join(name(kind, number))
 }
 
+/// The name under which a repair sets the file `name` aside, the `copy`-th one (1 is the first). It does not parse: such
+/// files are never opened, counted or removed but by a repair that goes on where one was cut short.
+pub fn aside(name: &str, copy: u32) -> String {
+    if copy <= 1 { format!("{name}.damaged") } else { format!("{name}.damaged-{copy}") }
+}
+
+/// The number of the file of `kind` that was set aside under `name` first.
+pub fn parse_aside(kind: FileKind, name: &OsStr) -> Option<FileNumber> {
+    let before = name.to_str()?.strip_suffix(".damaged")?;
+    parse(OsStr::new(before)).filter(|(found, _)| *found == kind).map(|(_, number)| number)
+}
+
 /// What `name` (a last path component) is, or `None` when it is not exactly a name that `name()` makes. Kinds without a
 /// number answer 0.
 pub fn parse(name: &OsStr) -> Option<(FileKind, FileNumber)> {
@@ -169,6 +182,17 @@ mod tests {
         for n in 1..=OLD_LOGS_MAX {
             let made = name(FileKind::OldLog, FileNumber(n));
             assert_eq!(parse(OsStr::new(&made)), Some((FileKind::OldLog, FileNumber(n))));
+        }
+    }
+
+    #[test]
+    fn what_was_set_aside_is_nobodys() {
+        let first = aside(&name(FileKind::Table, FileNumber(7)), 1);
+        assert_eq!((first.as_str(), aside("CURRENT", 3).as_str()), ("000007.sst.damaged", "CURRENT.damaged-3"));
+        assert_eq!(parse(OsStr::new(&first)), None);
+        assert_eq!(parse_aside(FileKind::Table, OsStr::new(&first)), Some(FileNumber(7)));
+        for other in ["000007.wal.damaged", "000007.sst", "7.sst.damaged", "000007.sst.damaged-2"] {
+            assert_eq!(parse_aside(FileKind::Table, OsStr::new(other)), None, "{other}");
         }
     }
 

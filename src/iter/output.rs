@@ -25,6 +25,8 @@ pub struct TableOutput {
     path: PathBuf,
     number: FileNumber,
     writer: Option<TableWriter>,
+    /// Its name once it is whole, where it has another until then.
+    rename_to: Option<PathBuf>,
 }
 
 impl TableOutput {
@@ -33,7 +35,22 @@ impl TableOutput {
         let path = table_path(dir, identity.number);
         let file = fs.open(&path, OpenMode::CreateNew)?;
         let writer = Some(TableWriter::new(file, identity, config));
-        Ok(TableOutput { fs: Arc::clone(fs), path, number: identity.number, writer })
+        Ok(TableOutput { fs: Arc::clone(fs), path, number: identity.number, writer, rename_to: None })
+    }
+
+    /// The same under the name `NNNNNN.tmp` until it is finished: where nobody could tell a table that was cut short by a
+    /// crash from a damaged one.
+    pub fn create_tmp(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        identity: FileIdentity,
+        config: TableConfig,
+    ) -> Result<TableOutput> {
+        let path = names::path(dir, FileKind::Tmp, identity.number);
+        let file = fs.open(&path, OpenMode::CreateNew)?;
+        let writer = Some(TableWriter::new(file, identity, config));
+        let rename_to = Some(table_path(dir, identity.number));
+        Ok(TableOutput { fs: Arc::clone(fs), path, number: identity.number, writer, rename_to })
     }
 
     /// Appends one version.
@@ -54,7 +71,8 @@ impl TableOutput {
     /// Finishes and syncs the file; the folder is the caller's to sync.
     pub fn finish(mut self) -> Result<FileMeta> {
         let Some(writer) = self.writer.take() else { unreachable!("only finish() takes the writer") };
-        match writer.finish() {
+        let named = |to: &PathBuf| self.fs.rename(&self.path, to);
+        match writer.finish().and_then(|summary| self.rename_to.iter().try_for_each(named).map(|()| summary)) {
             Ok(summary) => Ok(FileMeta { number: self.number, summary }),
             Err(error) => {
                 remove_orphan(&*self.fs, &self.path);

@@ -15,19 +15,22 @@ mod format;
 mod index;
 mod properties;
 mod reader;
+mod salvage;
 mod simd;
 mod survey;
 mod writer;
 
 pub use cursor::TableCursor;
 pub use reader::TableReader;
+pub use salvage::{LostRange, guess_database, salvage};
 pub use writer::TableWriter;
 
 use crate::base::compress::Compression;
-use crate::base::ids::SeqNo;
+use crate::base::ids::{KeyspaceId, SeqNo};
 use crate::base::key::EntryKind;
 use crate::cache::{Frame, FrameRef};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How a table is written.
 #[derive(Clone, Debug)]
@@ -38,6 +41,17 @@ pub struct TableConfig {
     pub compression: Compression,
     /// Target false-positive rate of the filter; 0 writes none.
     pub filter_fpr: f64,
+    /// Whose table it is, if that is to be written into it.
+    pub owner: Option<Arc<Owner>>,
+}
+
+/// The keyspace that a table belongs to: the manifest says so too; a repair that has none finds it in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its number.
+    pub id: KeyspaceId,
+    /// Its name.
+    pub name: Vec<u8>,
 }
 
 /// What a finished table holds.

@@ -3,15 +3,16 @@
 //!     properties := (tag: varint, len: varint, bytes)*         tags ascending; numbers are varints
 //!     1 entries   2 deletes   3 raw_bytes   4 smallest key   5 largest key   6 smallest seq   7 largest seq
 //!     8 block_bytes   9 codec asked for
+//!     128 number of its keyspace   129 name of its keyspace       for a repair without a manifest; not in older tables
 //!
 //! Tags up to 127 must be known to the reader; those from 128 on may be skipped.
 //!
 //! Threads: plain functions. Failure: `Corruption`, `Version` for an unknown tag below 128.
 
-use super::{TableConfig, TableSummary};
+use super::{Owner, TableConfig, TableSummary};
 use crate::base::codec::{Reader, put_bytes, put_varint};
-use crate::base::ids::SeqNo;
-use crate::base::key::KEY_LEN_MAX;
+use crate::base::ids::{KeyspaceId, SeqNo};
+use crate::base::key::{KEY_LEN_MAX, KEYSPACE_NAME_MAX};
 use crate::error::{Code, Error, Result};
 
 const ENTRIES: u64 = 1;
@@ -23,6 +24,8 @@ const SMALLEST_SEQ: u64 = 6;
 const LARGEST_SEQ: u64 = 7;
 const BLOCK_BYTES: u64 = 8;
 const CODEC: u64 = 9;
+const OWNER_ID: u64 = 128;
+const OWNER_NAME: u64 = 129;
 /// Tags from here on may be skipped by a reader that does not know them.
 const OPTIONAL: u64 = 128;
 
@@ -48,11 +51,27 @@ pub(super) fn encode(summary: &TableSummary, config: &TableConfig) -> Vec<u8> {
         number(BLOCK_BYTES, config.block_bytes as u64),
         number(CODEC, config.compression as u64),
     ];
-    for (tag, bytes) in &fields {
+    let owner = config.owner.as_ref().map(|o| [number(OWNER_ID, u64::from(o.id.0)), (OWNER_NAME, o.name.clone())]);
+    for (tag, bytes) in fields.iter().chain(owner.iter().flatten()) {
         put_varint(&mut out, *tag);
         put_bytes(&mut out, bytes);
     }
     out
+}
+
+/// The keyspace that the block names, if it does so rightly.
+pub(super) fn owner(bytes: &[u8]) -> Option<Owner> {
+    let mut r = Reader::new(bytes, "table properties");
+    let (mut id, mut name) = (None, None);
+    while !r.is_empty() {
+        match (r.varint().ok()?, r.bytes(PROPERTIES_MAX).ok()?) {
+            (OWNER_ID, field) => id = u32::try_from(Reader::new(field, "table property").varint().ok()?).ok(),
+            (OWNER_NAME, field) => name = Some(field.to_vec()),
+            _ => {}
+        }
+    }
+    let name = name.filter(|name| (1..=KEYSPACE_NAME_MAX).contains(&name.len()))?;
+    Some(Owner { id: KeyspaceId(id?), name })
 }
 
 /// Reads the block; `size` and `checksum` of the result are left for the caller.

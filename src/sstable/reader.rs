@@ -16,7 +16,7 @@ use super::format::{
 };
 use super::index::{IndexLayout, TopIndex};
 use super::properties::{self, PROPERTIES_MAX};
-use super::{Lookup, ReadMode, TableSummary, TableValue};
+use super::{Lookup, Owner, ReadMode, TableSummary, TableValue};
 use crate::base::compress::Compression;
 use crate::base::epoch::Guard;
 use crate::base::ids::{FileIdentity, SeqNo};
@@ -39,6 +39,7 @@ pub struct TableReader {
     pub(super) top: TopIndex,
     pub(super) footer: Footer,
     summary: TableSummary,
+    owner: Option<Owner>,
 }
 
 impl Drop for TableReader {
@@ -105,7 +106,8 @@ impl TableReader {
             decode_meta(identity, handle.offset, kind, bytes)
                 .map_err(|e| e.context(format!("block at offset {}", handle.offset)))
         };
-        let mut summary = properties::decode(&block(footer.properties, BlockKind::Properties, PROPERTIES_MAX)?)?;
+        let told = block(footer.properties, BlockKind::Properties, PROPERTIES_MAX)?;
+        let (mut summary, owner) = (properties::decode(&told)?, properties::owner(&told));
         summary.size = size;
         let top = block(footer.top, BlockKind::Top, PAYLOAD_MAX)?;
         if top.len() < TOP_HEADER_LEN {
@@ -116,7 +118,7 @@ impl TableReader {
             u64::from(top.blocks) + u64::from(top.partitions()) + top.filter.map_or(0, |f| f.partitions().into());
         let frames = u32::try_from(frames).map_err(|_| Error::corruption(format!("{frames} blocks")))?;
         let slots = cache.slots(frames)?;
-        Ok(TableReader { file, identity, cache, slots, top, footer, summary })
+        Ok(TableReader { file, identity, cache, slots, top, footer, summary, owner })
     }
 
     /// Looks `key` up in cached blocks only; any number of threads, no lock, no count.
@@ -230,6 +232,11 @@ impl TableReader {
     /// finds it.
     pub fn summary(&self) -> &TableSummary {
         &self.summary
+    }
+
+    /// The keyspace that the table says it belongs to; older tables do not say.
+    pub fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
     }
 
     /// An error about the block at `offset`, with the file's name.

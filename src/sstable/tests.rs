@@ -110,7 +110,7 @@ impl Random {
 pub(super) type Model = BTreeMap<(Vec<u8>, Reverse<u64>), (EntryKind, Vec<u8>)>;
 
 pub(super) fn config(block_bytes: usize, compression: Compression, filter_fpr: f64) -> TableConfig {
-    TableConfig { block_bytes, compression, filter_fpr }
+    TableConfig { block_bytes, compression, filter_fpr, owner: None }
 }
 
 pub(super) fn cache(bytes: usize) -> Arc<Cache> {

@@ -246,6 +246,44 @@ pub(super) fn read(
     Ok(pending.map(|_| format!("{}: an edit without its end at offset {whole}", path.display())))
 }
 
+/// Whose manifest this is, if its header verifies.
+pub(super) fn stored_identity(bytes: &[u8]) -> Option<FileIdentity> {
+    let mut r = Reader::new(bytes.get(16..40)?, "header");
+    let identity = FileIdentity { number: FileNumber(r.u64().ok()?), database: r.u128().ok()? };
+    decode_header(bytes, identity).ok().map(|_| identity)
+}
+
+/// Hands out every unit of a damaged manifest that is left, parts of units too, for a repair; answers where and how it is
+/// damaged. What is behind a damaged place is looked for.
+pub(super) fn read_remains(bytes: &[u8], identity: FileIdentity, mut unit: impl FnMut(EditRecord)) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Err(error) = decode_header(bytes.get(..HEADER_BYTES).unwrap_or(&[]), identity) {
+        faults.push(error.message().to_owned());
+    }
+    let mut pending = EditRecord::default();
+    let mut at = HEADER_BYTES;
+    while at < bytes.len() {
+        let Some((head, payload)) = decode_record(bytes, at, identity) else {
+            faults.push(format!("offset {at}: a record fails its check"));
+            unit(std::mem::take(&mut pending));
+            // A head that verifies says where its payload ends.
+            let skip = decode_head(bytes, at, identity).map(|head| at + RECORD_BYTES + head.len);
+            let found = || (at + 1..bytes.len()).find(|&next| decode_head(bytes, next, identity).is_some());
+            at = skip.or_else(found).unwrap_or(bytes.len());
+            continue;
+        };
+        if let Err(error) = pending.decode(payload, FORMAT) {
+            faults.push(format!("offset {at}: {}", error.message()));
+        }
+        if matches!(head.kind, Kind::SnapshotEnd | Kind::EditEnd) {
+            unit(std::mem::take(&mut pending));
+        }
+        at += RECORD_BYTES + payload.len();
+    }
+    unit(pending);
+    faults
+}
+
 /// What `CURRENT` vouches for must be whole units.
 fn check_end(path: &Path, whole: usize, has_snapshot: bool, promised: u64) -> Result<()> {
     if has_snapshot && whole as u64 >= promised {

@@ -9,6 +9,7 @@
 //!     current      the file that names the manifest in force
 //!     draft        edits applied to a state, checked: pure
 //!     recover      from files to a state
+//!     salvage      from what is left of damaged files to a new manifest
 //!     set          the state in force: log, apply, publish
 //!
 //! Threads: a `Version` is immutable; `VersionSet` serialises edits inside. Failure: see `set`.
@@ -20,6 +21,7 @@ mod levels;
 mod manifest;
 mod meta;
 mod recover;
+mod salvage;
 mod set;
 mod table_cache;
 mod tree;
@@ -30,6 +32,7 @@ mod tests;
 pub use edit::VersionEdit;
 pub use levels::LevelFiles;
 pub use meta::{FileMeta, ObsoleteQueue, TableHandle};
+pub use salvage::{KeyspaceRemains, Remains, rebuild, remains};
 pub use set::{VersionSet, VersionSetConfig};
 pub use table_cache::TableCache;
 pub use tree::{KeyspaceRecord, LogState, Version};

@@ -400,12 +400,26 @@ impl VersionSet {
         Current { manifest, extent }.store(fs, dir).map_err(store_error)
     }
 
-    /// Reads `CURRENT` and the manifest again and checks every byte of them.
-    pub fn verify_manifest(&self) -> Result<()> {
-        let _no_writer = self.log.lock();
-        let current = Current::load(self.config.fs.as_ref(), &self.config.dir)?;
+    /// Reads `CURRENT` and the manifest again, checks every byte of them, and that they say what is in force. Answers how
+    /// many bytes that were.
+    pub fn verify_manifest(&self) -> Result<u64> {
+        let log = self.log.lock();
+        let fs = self.config.fs.as_ref();
+        let current = Current::load(fs, &self.config.dir)?;
+        let path = names::path(&self.config.dir, FileKind::Manifest, current.manifest.number);
         let queue = Arc::new(ObsoleteQueue::default());
-        recover::load(self.config.fs.as_ref(), &self.config.dir, current, &queue).map(|_| ())
+        let found = recover::load(fs, &self.config.dir, current, &queue)?;
+        // A tail that a crash tore may stand there until the first edit, and a failed edit until the next.
+        if !log.is_durable || self.config.read_only {
+            return Ok(fs.metadata(&path)?.map_or(0, |m| m.len));
+        }
+        let number = FileNumber(0);
+        let is_same = found.state.encode_snapshot(number) == self.current_state().encode_snapshot(number);
+        if current.manifest.database != self.database || found.torn.is_some() || !is_same {
+            let why = found.torn.unwrap_or_else(|| "what it says is not what is in force".to_owned());
+            return Err(Error::corruption(format!("{}: {why}", path.display())));
+        }
+        Ok(fs.metadata(&path)?.map_or(0, |m| m.len))
     }
 
     /// Whether the state in force is known to be on the device, in a manifest in force. False after the recovery of a
@@ -451,13 +465,13 @@ impl VersionSet {
     }
 }
 
-struct Written {
-    writer: Writer,
+pub(super) struct Written {
+    pub writer: Writer,
     snapshot_len: u64,
 }
 
 /// Writes a manifest into `dir`, durable with its name.
-fn write_manifest(
+pub(super) fn write_manifest(
     fs: &dyn Fs,
     dir: &Path,
     manifest: FileIdentity,

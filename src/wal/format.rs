@@ -35,7 +35,7 @@
 //! Threads: plain functions. Failure: none here; damage is told by the caller, who knows file and offset.
 
 use super::{Previous, RecordKind, SealedAt};
-use crate::base::checksum::{Checksum, checksum_at};
+use crate::base::checksum::{Checksum, checksum_at, solve};
 use crate::base::ids::{FileIdentity, FileNumber, SeqNo};
 use crate::error::{Code, Error, Result};
 
@@ -79,6 +79,18 @@ impl SegmentIdentity {
         bytes[16..24].copy_from_slice(&file.number.0.to_le_bytes());
         bytes[24..].copy_from_slice(&salt.to_le_bytes());
         SegmentIdentity { file, salt, seed: Checksum::new().bytes(&bytes).finish() }
+    }
+
+    /// The identity under which `header`, that of a record at `offset` whose payload has `payload_crc`, verifies: for the
+    /// repair of a segment whose header page is damaged. Whatever stands there, there is one; only other records prove it.
+    pub fn of_record(
+        file: FileIdentity,
+        header: &RecordHeader,
+        payload_crc: u32,
+        offset: u64,
+    ) -> Option<SegmentIdentity> {
+        let word = solve(header.crc, |word| header.checksum_with(payload_crc, word))?;
+        Some(SegmentIdentity { file, salt: 0, seed: word ^ (offset / RECORD_ALIGN as u64) as u32 })
     }
 
     /// What stands for the place `offset` in a record's checksum.
@@ -167,7 +179,12 @@ impl RecordHeader {
     /// The checksum that belongs to these fields at that place.
     #[inline]
     pub fn checksum(&self, payload_crc: u32, id: &SegmentIdentity, offset: u64) -> u32 {
-        let hashed = RecordHeader { crc: id.place_word(offset), ..*self }.encode();
+        self.checksum_with(payload_crc, id.place_word(offset))
+    }
+
+    #[inline]
+    fn checksum_with(&self, payload_crc: u32, place_word: u32) -> u32 {
+        let hashed = RecordHeader { crc: place_word, ..*self }.encode();
         Checksum::resume(payload_crc).bytes(&hashed).finish()
     }
 
@@ -286,6 +303,16 @@ pub fn decode_header(page: &[u8], file: FileIdentity, name: &str) -> Result<Segm
         ));
     }
     Ok(SegmentIdentity::new(stored, u64_at(page, 24)))
+}
+
+/// The database identity that a header page tells, if its checksum holds.
+pub fn stored_database(page: &[u8]) -> Option<u128> {
+    let page = page.get(..HEADER_BYTES)?;
+    let mut database = [0u8; 16];
+    database.copy_from_slice(&page[32..48]);
+    let stored = FileIdentity { database: u128::from_le_bytes(database), number: FileNumber(u64_at(page, 16)) };
+    let holds = u64_at(page, 0) == MAGIC && u32_at(page, CRC_AT) == checksum_at(stored, 0, &page[..CRC_AT]);
+    holds.then_some(stored.database)
 }
 
 /// The payload of a start record.

@@ -19,12 +19,14 @@ use crate::fs::Fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+mod check;
 pub mod format;
 mod names;
 mod pool;
 mod publish;
 mod replay;
 mod reserve;
+mod salvage;
 mod scan;
 mod segment;
 mod window;
@@ -34,10 +36,12 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Checked, SegmentFault, check};
 pub use format::payload_crc;
 pub use pool::{PreparedSegment, SegmentPool};
 pub use publish::Publisher;
 pub use replay::{Apply, replay, replay_bytes};
+pub use salvage::{LogLoss, SalvagedLog, database_of, salvage};
 pub use segment::Segment;
 
 /// How records reach the page cache.

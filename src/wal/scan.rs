@@ -196,8 +196,24 @@ impl<'s> Scanner<'s> {
     /// Looks for whole records anywhere in `[from, end)` with a sequence number of at least `first_seq`, and hands each
     /// to `found`.
     pub fn search(&mut self, from: u64, first_seq: u64, found: &mut dyn FnMut(&Found)) -> Result<()> {
+        let mut at = from;
+        let mut budget = self.search_budget(from);
+        while let Some(record) = self.find(at, first_seq, &mut budget)? {
+            found(&record);
+            at = record.end;
+        }
+        Ok(())
+    }
+
+    /// How many bytes a search from `from` on may check (I2).
+    pub fn search_budget(&self, from: u64) -> u64 {
+        SEARCH_BYTES_MIN + SEARCH_FACTOR * self.len.saturating_sub(from)
+    }
+
+    /// The first whole record from `from` on with a sequence number of at least `first_seq`; `None` as well when the budget
+    /// is used up.
+    pub fn find(&mut self, from: u64, first_seq: u64, budget: &mut u64) -> Result<Option<Found>> {
         let mut at = from.max(HEADER_BYTES as u64).next_multiple_of(RECORD_ALIGN as u64);
-        let mut budget = SEARCH_BYTES_MIN + SEARCH_FACTOR * self.len.saturating_sub(at);
         while let Some(place) = self.next_candidate(at)? {
             at = place;
             let header = self.header_at(at)?;
@@ -206,19 +222,16 @@ impl<'s> Scanner<'s> {
                 at += RECORD_ALIGN as u64;
                 continue;
             }
-            if bytes > budget {
-                return Ok(());
+            if bytes > *budget {
+                return Ok(None);
             }
-            budget -= bytes;
+            *budget -= bytes;
             match self.check(at)? {
-                Check::Record(record) => {
-                    found(&record);
-                    at = record.end;
-                }
+                Check::Record(record) => return Ok(Some(record)),
                 Check::Nothing(_) => at += RECORD_ALIGN as u64,
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The first place from `at` on whose bytes 8..12 say a known kind, no flags and nothing reserved.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 #![allow(dead_code, reason = "each of the two tests uses a part")]
 
+pub mod image;
 pub mod planted;
 
 use lsm_engine::base::log_sink::{LogLevel, LogSink};

@@ -40,7 +40,7 @@ impl Real {
         let retired = Arc::new(Retired::new());
         let cache = Cache::new(CacheConfig { bytes: 1 << 20, shards: 0 }, Arc::clone(&retired));
         let tables = TableCache::new(Arc::clone(&fs), dir.clone(), set.database(), cache, retired, 100);
-        let table = TableConfig { block_bytes: 4096, compression, filter_fpr: 0.01 };
+        let table = TableConfig { block_bytes: 4096, compression, filter_fpr: 0.01, owner: None };
         let env = JobEnv {
             fs: Arc::clone(&fs),
             dir: dir.clone(),

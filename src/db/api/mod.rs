@@ -17,7 +17,7 @@ use super::scan::Bounds;
 use super::state::KeyspaceState;
 use super::status::Job;
 use super::write::{Body, Commit, Part, Seal};
-use super::{admin, background, close, open, properties, schema};
+use super::{admin, background, close, open, properties, repair, resume, schema, verify};
 use crate::base::clock::Deadline;
 use crate::base::ids::{KeyspaceId, SeqNo};
 use crate::base::key::EntryKind;
@@ -104,6 +104,27 @@ impl Db {
     /// Removes the files of a database that nobody has open, and the folder if that leaves it empty.
     pub fn destroy(path: &Path) -> Result<()> {
         admin::destroy(&PosixFs::new(), path)
+    }
+
+    /// Repairs a damaged folder that nobody has open; answers a report as JSON.
+    pub fn repair(path: &Path, options: &Options) -> Result<String> {
+        Db::repair_on(Arc::new(PosixFs::new()), path, options)
+    }
+
+    /// The same on another file system (tests).
+    pub fn repair_on(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<String> {
+        repair::repair(fs, path, options)
+    }
+
+    /// Reads and checks every byte of tables, manifest, `CURRENT` and log, while others go on; answers a report as JSON
+    /// and, where something is damaged, the first of it.
+    pub fn verify(&self) -> Result<(String, Option<Error>)> {
+        verify::verify(&self.inner)
+    }
+
+    /// Tries again at once what failed in the background, and waits for it; see `resume`.
+    pub fn resume(&self) -> Result<()> {
+        resume::resume(&self.inner)
     }
 
     /// Makes everything acknowledged so far durable.

@@ -29,6 +29,11 @@ pub fn run(db: &DbInner) {
     let mut pause = RETRY_AFTER;
     while !db.background.is_stopping() {
         let Some((keyspace, plan)) = pick(db) else {
+            if db.status.background(Job::Compaction).is_some() {
+                // Somebody else did what failed.
+                db.status.set_background(Job::Compaction, None);
+                db.background.job_done();
+            }
             seen = db.background.compact.wait(seen, Duration::from_secs(1));
             continue;
         };
@@ -148,7 +153,7 @@ fn merge(db: &DbInner, keyspace: &KeyspaceState, plan: &Plan) -> Result<PartOutp
         dir: db.path.clone(),
         database: db.database,
         tables: Arc::clone(&db.tables),
-        table: keyspace.options.table_config(plan.output.0 as usize),
+        table: keyspace.table_config(plan.output.0 as usize),
         shape,
         retain: db.snapshots.retain(|| db.log.visible()),
     };

@@ -35,6 +35,11 @@ pub fn run(db: &DbInner) {
             unclaim(&keyspace);
             result
         } else {
+            if db.status.background(Job::Flush).is_some() {
+                // What failed is not there any more (its keyspace was dropped).
+                db.status.set_background(Job::Flush, None);
+                db.background.job_done();
+            }
             seen = db.background.flush.wait(seen, Duration::from_secs(1));
             continue;
         };
@@ -124,7 +129,7 @@ fn job(db: &DbInner, keyspace: &KeyspaceState, sealed: &[MemRef]) -> FlushJob {
         dir: db.path.clone(),
         database: db.database,
         number: db.versions.next_file_number(),
-        table: keyspace.options.table_config(0),
+        table: keyspace.table_config(0),
         memtables: sealed.iter().rev().map(|m| Arc::clone(&m.table)).collect(),
         retain: db.snapshots.retain(|| db.log.visible()),
     }

@@ -18,7 +18,7 @@ pub use housekeeper::shrink_log;
 use super::inner::DbInner;
 use crate::base::clock;
 use crate::base::log_sink::LogLevel;
-use crate::base::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::base::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::error::{Code, Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -57,6 +57,8 @@ pub struct Background {
     /// Rung whenever a job ended, for those who wait for one.
     done: Bell,
     cancel: AtomicBool,
+    /// How often somebody asked that failed jobs be tried again at once. Stored before the bells ring.
+    retries: AtomicU64,
     stopping: AtomicBool,
     reaper_stopping: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -100,11 +102,20 @@ impl Background {
         Ok(())
     }
 
-    /// Lets `time` pass, whoever rings `bell`; only a stop ends it early.
+    /// Ends the pauses of jobs that failed.
+    pub fn retry_now(&self) {
+        // Release: pairs with the Acquire in `pause`.
+        self.retries.fetch_add(1, Ordering::Release);
+        self.flush.ring();
+        self.compact.ring();
+    }
+
+    /// Lets `time` pass, whoever rings `bell`; only a stop or `retry_now` ends it early.
     fn pause(&self, bell: &Bell, time: Duration) {
         let until = clock::now() + time;
+        let retries = self.retries.load(Ordering::Acquire);
         let mut rings = bell.rings.lock();
-        while !self.is_stopping() {
+        while !self.is_stopping() && self.retries.load(Ordering::Acquire) == retries {
             let rest = until.saturating_duration_since(clock::now());
             if rest.is_zero() {
                 return;

@@ -97,8 +97,9 @@ struct Space<'a> {
 const AHEAD: usize = 8;
 
 impl WriteLog {
-    /// A log that goes on behind `next`, without a segment until the first write.
-    pub fn new(pool: SegmentPool, next: SeqNo) -> WriteLog {
+    /// A log that goes on behind `next`, without a segment until the first write; what lies below `durable` is on the
+    /// device.
+    pub fn new(pool: SegmentPool, next: SeqNo, durable: SeqNo) -> WriteLog {
         WriteLog {
             pool,
             publisher: Publisher::new(next),
@@ -107,7 +108,7 @@ impl WriteLog {
             rotated: Condvar::new(),
             sync: Mutex::new(SyncState::default()),
             synced: Condvar::new(),
-            durable: AtomicU64::new(next.0),
+            durable: AtomicU64::new(durable.0),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::base::clock::{self, Deadline};
 use crate::base::epoch;
 use crate::base::ids::{FileNumber, SeqNo};
 use crate::base::log_sink::LogLevel;
+use crate::base::sync::Ordering;
 use crate::db::inner::DbInner;
 use crate::db::state::{KeyspaceState, MemRef, MemState};
 use crate::db::status::Job;
@@ -45,6 +46,8 @@ pub enum Seal {
 pub struct LogBound {
     /// The first segment that is needed.
     pub first_segment: FileNumber,
+    /// Whether it is there already: then the manifest says so, and its loss is noticed.
+    pub is_there: bool,
     /// The sequence number behind the last segment that is not: everything below is in tables of every keyspace.
     pub base: Option<SeqNo>,
 }
@@ -69,7 +72,8 @@ pub struct RotateState {
     next_seq: SeqNo,
     /// Whether the manifest knows that the log has begun.
     is_started: bool,
-    failure: Option<(Instant, Error)>,
+    /// When the next segment could not be made, why, and for how large a record.
+    failure: Option<(Instant, Error, usize)>,
     /// A segment file that could not be put to use because the manifest refused its number.
     prepared: Option<PreparedSegment>,
     /// Segments of an earlier run are still on the list: no write before they are in tables.
@@ -165,14 +169,16 @@ impl WriteLog {
             let reason = db.status.background(Job::Flush);
             return Err(reason.unwrap_or_else(|| Error::new(Code::Busy, "the recovered log is being rewritten")));
         }
-        if let Some((at, error)) = &state.failure
+        // A smaller record may find room where a large one did not.
+        if let Some((at, error, failed)) = &state.failure
+            && need >= *failed
             && clock::now() < *at + RETRY_AFTER
         {
             return Err(error.clone());
         }
         let prepared = self.next_segment(db, state, need).map_err(|error| {
             let error = error.context("no next log segment");
-            state.failure = Some((clock::now(), error.clone()));
+            state.failure = Some((clock::now(), error.clone(), need));
             error
         })?;
         state.failure = None;
@@ -306,6 +312,17 @@ impl WriteLog {
         state.previous.take()
     }
 
+    /// Makes the next segment now where the last attempt failed.
+    pub fn resume(&self, db: &DbInner) -> Result<()> {
+        let mut state = self.rotate.lock();
+        if state.failure.take().is_none() || self.current_segment().is_some() {
+            return Ok(());
+        }
+        let result = self.start_next(db, &mut state, 0);
+        self.rotated.notify_all();
+        result
+    }
+
     /// Takes over the segments of an earlier run, whose data is in sealed memtables.
     pub fn adopt(&self, segments: &[FileNumber]) {
         let mut state = self.rotate.lock();
@@ -332,8 +349,9 @@ impl WriteLog {
         let behind = state.closed.last().map(|s| FileNumber(s.number.0 + 1));
         let bound = current.or(behind)?;
         let first_segment = oldest.map_or(bound, |o| o.min(bound));
+        let is_there = oldest.is_some() || current.is_some();
         let base = state.closed.iter().rev().find(|s| s.number < first_segment).map(|s| s.end);
-        Some(LogBound { first_segment, base })
+        Some(LogBound { first_segment, is_there, base })
     }
 
     /// Whether a closed segment below `bound` is still on the list, with every writer out of all closed ones.
@@ -349,7 +367,11 @@ impl WriteLog {
         let mut state = self.rotate.lock();
         let count = state.closed.iter().take_while(|s| s.number < bound).count();
         let free: Vec<_> = state.closed.drain(..count).map(|s| s.number).collect();
-        state.is_recovering &= !state.closed.is_empty();
+        if state.is_recovering && state.closed.is_empty() {
+            state.is_recovering = false;
+            // All of it is in synced tables; nobody leads a sync before this. Release: as in `lead`.
+            self.durable.fetch_max(state.next_seq.0, Ordering::Release);
+        }
         self.forget_unsynced(bound);
         free
     }
