@@ -209,7 +209,7 @@ fn case(seed: u64, fault: &Fault, io: &str, bug: Option<&'static str>) -> Result
 }
 
 fn effects(call: Call) -> Vec<Effect> {
-    let mut effects = vec![Effect::Errno(libc::EIO), Effect::Errno(libc::ENOSPC), Effect::Errno(libc::EMFILE)];
+    let mut effects: Vec<_> = [libc::EIO, libc::ENOSPC, libc::EMFILE, libc::EROFS].map(Effect::Errno).into();
     match call {
         Call::Write => effects.push(Effect::Torn(700, libc::EIO)),
         Call::Read => effects.push(Effect::Short(5)),
@@ -247,6 +247,44 @@ fn sweep(seconds: u64, one: impl Fn(u64, &Fault, &'static str) -> Result<u64, St
 fn failing_calls_lose_nothing() {
     let met = sweep(35, |seed, fault, io| case(seed, fault, io, None)).unwrap_or_else(|e| panic!("{e}"));
     assert!(met > 0, "no fault was met");
+}
+
+/// Every nth call of every kind, with every effect, once and for good, in one short history: the whole product with
+/// `LSM_NTH=all`, else as much of it as fits, from a place that the seed chooses.
+#[test]
+fn every_nth_call_may_fail() {
+    let is_full = std::env::var("LSM_NTH").is_ok_and(|all| all == "all");
+    let seed = 17;
+    let dry = FaultFs::new();
+    run(&(Arc::new(dry.clone()) as Arc<dyn Fs>), &history(seed, 60, false), "write", &mut Rng::new(seed)).unwrap();
+    let mut cases = Vec::new();
+    for call in CALLS {
+        // Threads make runs differ a little: some more than were counted.
+        for nth in 1..=dry.calls(call) + 2 {
+            for effect in effects(call) {
+                for sticky in [false, true] {
+                    cases.push(Fault { sticky, ..Fault::once(call, nth, 0) }.with(effect));
+                }
+            }
+        }
+    }
+    let mut rng = Rng::new(first_seed());
+    for at in (1..cases.len()).rev() {
+        cases.swap(at, rng.below(at as u64 + 1) as usize);
+    }
+    let deadline = Instant::now() + time_box(20);
+    let (mut tried, mut met) = (0u64, 0);
+    for fault in &cases {
+        if !is_full && Instant::now() >= deadline {
+            break;
+        }
+        let name = format!("{fault:?}");
+        let _watched = Watched::new(name.clone());
+        met += u64::from(case(seed, fault, "write", None).unwrap_or_else(|e| panic!("{name}: {e}")) > 0);
+        tried += 1;
+    }
+    eprintln!("{tried} of {} cases, {met} met their fault", cases.len());
+    assert!(tried > 100 && met * 2 > tried, "{tried} tried, {met} met");
 }
 
 /// Self-test: where the log is never synced, the sweep must notice that acknowledged writes are lost.
@@ -444,6 +482,144 @@ fn a_failed_drop_takes_nothing_acknowledged_away() {
     assert!(space.get_with(&ReadOptions::default(), b"a", |_| ()).unwrap().is_some());
     opened.db.close().unwrap();
 }
+
+/// What a crash left in the page cache is not called durable before it is rewritten: not on a full disk, not read-only.
+#[test]
+fn a_recovered_log_is_not_durable_before_it_is_rewritten() {
+    let disk = FaultFs::new();
+    let db = open(Arc::new(disk.clone()), "write").unwrap();
+    db.default_keyspace().put(&FSYNC, b"a", b"1").unwrap();
+    db.flush(None).unwrap();
+    for n in 0..30u64 {
+        db.default_keyspace().put(&OS, &n.to_be_bytes(), &[1; 100]).unwrap();
+    }
+    disk.power_off();
+    let _ = db.close();
+    let disk = disk.after_kill();
+    let mut read_only = options("write");
+    read_only.set("mode", "ro").unwrap();
+    let db = Db::open_on(Arc::new(disk.clone()), Path::new(explorer::DIR), &read_only).unwrap();
+    let (committed, durable) = db.sequence().unwrap();
+    assert!(committed.0 == 31 && durable.0 <= 1, "read-only: {committed} committed, {durable} durable");
+    db.close().unwrap();
+    disk.set_capacity(disk.used_bytes());
+    let db = open(Arc::new(disk.clone()), "write").unwrap();
+    let (committed, durable) = db.sequence().unwrap();
+    assert!(committed.0 == 31 && durable.0 <= 1, "full: {committed} committed, {durable} durable");
+    disk.set_capacity(u64::MAX);
+    until_ok("resuming after room was made", || db.resume());
+    until_ok("a write after room was made", || db.default_keyspace().put(&FSYNC, b"more", b"1"));
+    let (committed, durable) = db.sequence().unwrap();
+    assert_eq!((committed.0, durable.0), (32, 32));
+    db.close().unwrap();
+}
+
+/// A batch for which there is no room does not keep out those for which there is.
+#[test]
+fn an_oversized_batch_on_a_full_disk_harms_nobody_else() {
+    let disk = FaultFs::new();
+    let db = open(Arc::new(disk.clone()), "write").unwrap();
+    let space = db.default_keyspace();
+    space.put(&OS, b"a", b"1").unwrap();
+    disk.set_capacity(disk.used_bytes() + 300_000);
+    for n in 0..20u64 {
+        let began = Instant::now();
+        let large = space.put(&OS, b"large", &vec![7; 2 << 20]);
+        assert_eq!(large.unwrap_err().code(), Code::NoSpace);
+        space.put(&OS, &n.to_be_bytes(), b"small").unwrap_or_else(|e| panic!("small write {n}: {e:?}"));
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
+    db.close().unwrap();
+}
+
+/// After an I/O error an iterator answers that error until a seek; it never starts over, never shows older versions.
+#[test]
+fn a_failed_iterator_stays_failed_until_a_seek() {
+    let disk = FaultFs::new();
+    let mut plain = options("write");
+    for (key, value) in [("cache.size", "0"), ("memtable.size", "4MiB"), ("table.size", "64MiB")] {
+        plain.set(key, value).unwrap();
+    }
+    let db = Db::open_on(Arc::new(disk.clone()), Path::new(explorer::DIR), &plain).unwrap();
+    let space = db.default_keyspace();
+    for round in [b'o', b'n'] {
+        for n in 0..4000u64 {
+            // What does not compress, or a few reads would fetch all of it.
+            let value: Vec<u8> = (0..300u64).map(|i| if i == 0 { round } else { (n * i * i / 7) as u8 }).collect();
+            space.put(&OS, &n.to_be_bytes(), &value).unwrap();
+        }
+        db.flush(None).unwrap();
+    }
+    space.compact(None, None).unwrap();
+    for back in [false, true] {
+        let mut iter = space.iter(&ReadOptions::default()).unwrap();
+        let mut step = move || {
+            let found = if back { iter.prev() } else { iter.next() };
+            found.map(|e| e.map(|e| (e.key.to_vec(), e.value.to_vec())))
+        };
+        let mut seen = 0;
+        while step().unwrap().is_some_and(|(_, value)| value[0] == b'n') && seen < 50 {
+            seen += 1;
+        }
+        disk.add_fault(Fault::sticky(Call::Read, 1, libc::EIO).on(".sst"));
+        let error = loop {
+            match step() {
+                Ok(entry) => assert!(entry.is_some_and(|(_, value)| value[0] == b'n'), "older version or end"),
+                Err(error) => break error,
+            }
+        };
+        disk.clear_faults();
+        for _ in 0..3 {
+            let again = step().expect_err("started over");
+            assert_eq!(again.os_errno(), error.os_errno());
+        }
+    }
+    let mut iter = space.iter(&ReadOptions::default()).unwrap();
+    disk.add_fault(Fault::sticky(Call::Read, 1, libc::EIO).on(".sst"));
+    assert!(iter.seek(lsm_engine::db::Seek::First, b"").is_err());
+    assert!(iter.next().is_err() && iter.prev().is_err());
+    disk.clear_faults();
+    assert!(iter.next().is_err(), "only a seek ends it");
+    assert_eq!(iter.seek(lsm_engine::db::Seek::First, b"").unwrap().unwrap().value[0], b'n');
+    assert!(iter.next().unwrap().is_some());
+    db.close().unwrap();
+}
+
+/// `resume` tries a failed compaction at once, and refuses what cannot be resumed.
+#[test]
+fn resume_ends_the_waiting_and_refuses_after_a_failed_sync() {
+    let disk = FaultFs::new();
+    let db = open(Arc::new(disk.clone()), "write").unwrap();
+    let space = db.default_keyspace();
+    db.resume().unwrap();
+    disk.add_fault(Fault::sticky(Call::Create, 1, libc::EMFILE).on(".sst"));
+    for n in 0..200u64 {
+        let _ = space.put(&WriteOptions { deadline_micros: 50_000, ..OS }, &n.to_be_bytes(), &[1; 200]);
+    }
+    let error =
+        until_ok("a failure", || db.resume().err().ok_or_else(|| lsm_engine::Error::new(Code::Busy, "not yet")));
+    assert_eq!(error.os_errno(), libc::EMFILE, "{error:?}");
+    disk.clear_faults();
+    db.resume().unwrap();
+    space.put(&FSYNC, b"after", b"1").unwrap();
+    disk.add_fault(Fault::once(Call::Sync, 1, libc::EIO).on(".wal"));
+    assert!(space.put(&FSYNC, b"b", b"1").is_err());
+    let error = db.resume().unwrap_err();
+    assert!(
+        error.flags() & lsm_engine::error::FLAG_FATAL != 0 && error.message().contains("open it again"),
+        "{error:?}"
+    );
+    assert!(space.put(&OS, b"c", b"1").is_err());
+    let _ = db.close();
+    assert_eq!(db.resume().unwrap_err().code(), Code::Closed);
+    let mut read_only = options("write");
+    read_only.set("mode", "ro").unwrap();
+    let again = disk.after_kill();
+    let db = Db::open_on(Arc::new(again), Path::new(explorer::DIR), &read_only).unwrap();
+    assert_eq!(db.resume().unwrap_err().code(), Code::ReadOnly);
+    db.close().unwrap();
+}
+
 /// A write too large for the configured memtable gets one of its own, whatever its length modulo the arena's unit.
 #[test]
 fn writes_larger_than_a_memtable_end() {

@@ -19,6 +19,8 @@ pub struct Image {
     pub model: Model,
     /// Every value that a key ever had, by keyspace.
     pub past: [BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>; 3],
+    /// Where the process was killed: the states from the last durable one on, which a lost tail may leave.
+    pub tails: Vec<Model>,
 }
 
 impl Image {
@@ -29,9 +31,14 @@ impl Image {
         opened.make(1).unwrap();
         let mut model = Model::default();
         let mut past: [BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>; 3] = Default::default();
+        let mut tails = vec![Model::default()];
         for step in history(seed, steps, false).iter().filter(|step| !matches!(step, Step::Reopen)) {
             opened.run(step).unwrap();
             model.apply(step);
+            if matches!(step, Step::Write { fsync: true, .. } | Step::Sync | Step::Flush(None)) {
+                tails.clear();
+            }
+            tails.push(model.clone());
             if let Step::Write { changes, .. } = step {
                 for (space, key, value) in changes {
                     let values = past[*space].entry(key.clone()).or_default();
@@ -44,7 +51,10 @@ impl Image {
         }
         let closed = opened.db.close();
         assert_eq!(closed.is_ok(), is_closed, "{closed:?}");
-        Image { files: files_of(&disk.process_death()), model, past }
+        if is_closed {
+            tails.clear();
+        }
+        Image { files: files_of(&disk.process_death()), model, past, tails }
     }
 
     /// Whether every value in `found` is one that its key had.

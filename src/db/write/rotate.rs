@@ -118,6 +118,11 @@ impl WriteLog {
             if !is_current {
                 return Ok(());
             }
+            if sealed.is_none() && !segment.can_hold(need) {
+                // Before the segment is closed: where there is no room for a large record the others go on in it.
+                let prepared = self.try_next(db, &mut state, need)?;
+                state.prepared = Some(prepared);
+            }
             let Some(at) = sealed.or_else(|| segment.close()) else {
                 // Another thread's reservation crossed the end; it is on its way to this lock.
                 self.rotated.wait_for(&mut state, Duration::from_millis(10));
@@ -169,6 +174,21 @@ impl WriteLog {
             let reason = db.status.background(Job::Flush);
             return Err(reason.unwrap_or_else(|| Error::new(Code::Busy, "the recovered log is being rewritten")));
         }
+        let prepared = self.try_next(db, state, need)?;
+        let number = prepared.number();
+        let started = self.start_prepared(db, state, prepared);
+        if let Err(error) = &started {
+            db.status.latch(error);
+        }
+        let segment = started?;
+        self.current.set(segment, &db.retired, 512);
+        db.logger.log(LogLevel::Debug, &format!("log segment {number} started at sequence {}", state.next_seq));
+        db.background.wake_housekeeper();
+        Ok(())
+    }
+
+    /// The same, not too soon after a failure.
+    fn try_next(&self, db: &DbInner, state: &mut RotateState, need: usize) -> Result<PreparedSegment> {
         // A smaller record may find room where a large one did not.
         if let Some((at, error, failed)) = &state.failure
             && need >= *failed
@@ -182,16 +202,7 @@ impl WriteLog {
             error
         })?;
         state.failure = None;
-        let number = prepared.number();
-        let started = self.start_prepared(db, state, prepared);
-        if let Err(error) = &started {
-            db.status.latch(error);
-        }
-        let segment = started?;
-        self.current.set(segment, &db.retired, 512);
-        db.logger.log(LogLevel::Debug, &format!("log segment {number} started at sequence {}", state.next_seq));
-        db.background.wake_housekeeper();
-        Ok(())
+        Ok(prepared)
     }
 
     /// A file for the next segment, once the manifest knows that the log has begun.
