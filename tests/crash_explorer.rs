@@ -12,6 +12,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 #![allow(clippy::print_stderr, reason = "seeds and counts are for whoever reads the test's output")]
 
+#[path = "common/count.rs"]
+mod count;
 mod explorer;
 
 use explorer::planted::{BUGS, Planted};
@@ -315,6 +317,8 @@ fn explore(io: &'static str, seconds: u64) {
         panic!("{violation}");
     }
     assert!(states > 20, "the explorer hardly ran");
+    count::counted(if io == "write" { "crash-write" } else { "crash-mapped" }, seed, states, "states");
+    count::counted("crash-double", seed, doubles, "states");
 }
 
 #[test]
@@ -337,4 +341,66 @@ fn swallowed_syncs_are_convicted() {
         eprintln!("{bug}: convicted after {} states", explorer.counts.states);
         assert!(violation.contains("step") || violation.contains("open"), "{violation}");
     }
+}
+
+/// The process dies at every call in turn; what the next one shows, before it writes anything, is there after a power cut.
+/// (The end of a manifest that was appended to and not synced is such a thing.)
+#[test]
+fn keyspaces_that_an_open_has_shown_survive_a_power_cut() {
+    let make = |disk: &FaultFs| {
+        if let Ok(mut opened) = Opened::existing(Arc::new(disk.clone()), "write") {
+            let _ = opened.make(1).and_then(|()| opened.make(2));
+            disk.power_off();
+            let _ = opened.db.close();
+        }
+    };
+    let whole = FaultFs::new();
+    make(&whole);
+    let mut shown_new = 0;
+    for n in 1..=whole.mutations() {
+        let disk = FaultFs::new();
+        disk.set_crash_point(n);
+        make(&disk);
+        let next = disk.after_kill();
+        let list = |disk: &FaultFs| {
+            let opened = Opened::existing(Arc::new(disk.clone()), "write").unwrap();
+            let names = opened.db.keyspace_list().unwrap();
+            disk.power_off();
+            let _ = opened.db.close();
+            names
+        };
+        let shown = list(&next);
+        let cut = FaultFs::over(&next.crash(CrashPolicy::nothing(), n));
+        assert_eq!(list(&cut), shown, "death at call {n}, then a power cut behind the next open");
+        shown_new += usize::from(shown.len() > 1);
+    }
+    assert!(shown_new > 0);
+}
+
+/// Entries that are in tables stay where they are when the log that still has them is replayed for another keyspace.
+#[test]
+fn what_is_in_tables_is_not_written_again() {
+    let mut settings = explorer::options("write");
+    settings.set("level0.compaction_trigger", "100").unwrap();
+    let open = |disk: &FaultFs| {
+        let db = lsm_engine::db::Db::open_on(Arc::new(disk.clone()), Path::new(DIR), &settings).unwrap();
+        let second = db.keyspace_open(b"second", None).unwrap().unwrap();
+        (db, second)
+    };
+    let tables =
+        |db: &lsm_engine::db::Db| db.property_u64(Some(&db.default_keyspace()), "levels.0.files").unwrap().unwrap();
+    let disk = FaultFs::new();
+    let (db, second) = open(&disk);
+    second.put(&FSYNC, b"holds", b"the log").unwrap();
+    for n in 0..20u8 {
+        db.default_keyspace().put(&FSYNC, &[n], b"v").unwrap();
+    }
+    db.flush(Some(&db.default_keyspace())).unwrap();
+    assert_eq!(tables(&db), 1);
+    disk.power_off();
+    let _ = db.close();
+    let (db, second) = open(&disk.after_kill());
+    let held = second.get_with(&lsm_engine::db::ReadOptions::default(), b"holds", |_| ()).unwrap();
+    assert_eq!((tables(&db), held), (1, Some(())));
+    db.close().unwrap();
 }

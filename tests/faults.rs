@@ -11,6 +11,8 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 #![allow(clippy::print_stderr, reason = "seeds and counts are for whoever reads the test's output")]
 
+#[path = "common/count.rs"]
+mod count;
 mod explorer;
 
 use explorer::planted::Planted;
@@ -219,7 +221,11 @@ fn effects(call: Call) -> Vec<Effect> {
 }
 
 /// All cases in an order that the seed shuffles, as many as fit into the time.
-fn sweep(seconds: u64, one: impl Fn(u64, &Fault, &'static str) -> Result<u64, String>) -> Result<u64, String> {
+fn sweep(
+    check: &str,
+    seconds: u64,
+    one: impl Fn(u64, &Fault, &'static str) -> Result<u64, String>,
+) -> Result<u64, String> {
     let seed = first_seed();
     eprintln!("seed {seed}");
     let mut rng = Rng::new(seed);
@@ -240,12 +246,14 @@ fn sweep(seconds: u64, one: impl Fn(u64, &Fault, &'static str) -> Result<u64, St
         cases += 1;
     }
     eprintln!("{cases} cases, {met} calls failed");
+    count::counted(check, seed, cases, "cases");
     Ok(met)
 }
 
 #[test]
 fn failing_calls_lose_nothing() {
-    let met = sweep(35, |seed, fault, io| case(seed, fault, io, None)).unwrap_or_else(|e| panic!("{e}"));
+    let met =
+        sweep("failing-calls", 35, |seed, fault, io| case(seed, fault, io, None)).unwrap_or_else(|e| panic!("{e}"));
     assert!(met > 0, "no fault was met");
 }
 
@@ -290,14 +298,14 @@ fn every_nth_call_may_fail() {
 /// Self-test: where the log is never synced, the sweep must notice that acknowledged writes are lost.
 #[test]
 fn an_unsynced_log_is_convicted() {
-    let result = sweep(20, |seed, fault, io| case(seed, fault, io, Some(".wal")));
+    let result = sweep("unsynced-log", 20, |seed, fault, io| case(seed, fault, io, Some(".wal")));
     assert!(result.is_err(), "nobody noticed");
 }
 
 /// Faults while a history is opened again, at a crash: the next open without them finds the same.
 #[test]
 fn failing_opens_lose_nothing() {
-    let result = sweep(25, |seed, fault, io| {
+    let result = sweep("failing-opens", 25, |seed, fault, io| {
         let steps = history(seed, 40, false);
         let disk = FaultFs::new();
         let record = {

@@ -1,12 +1,18 @@
 //! kill -9 at random moments: everything that was acknowledged is there after the next open, batches whole, and the
 //! history is a prefix. The child is this same test binary, told so by its environment.
+//!
+//! `LSM_SOAK_MINUTES=n` goes on for so long, every 25 cycles with a new database.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+#![allow(clippy::disallowed_methods, reason = "measures time")]
+
+#[path = "common/count.rs"]
+mod count;
 
 use lsm_engine::db::{Db, Options, ReadOptions, WriteOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CYCLES: u32 = 25;
 
@@ -79,7 +85,23 @@ fn next_number(db: &Db) -> u64 {
     n
 }
 
+/// Twenty-five cycles, more of them in a soak.
 fn cycles(io: &str) {
+    let began = Instant::now();
+    let minutes = std::env::var("LSM_SOAK_MINUTES").ok().and_then(|m| m.parse::<f64>().ok()).unwrap_or(0.0);
+    // Two tests share the time of a soak.
+    let time = Duration::from_secs_f64(minutes * 60.0);
+    let (mut cycles, mut batches) = (0, 0);
+    while cycles == 0 || began.elapsed() < time {
+        batches += group(io);
+        cycles += CYCLES;
+    }
+    count::counted("kill", 0, u64::from(cycles), "cycles");
+    count::counted("kill-acked", 0, batches * 4, "operations");
+}
+
+/// Kills one database again and again; how many batches were acknowledged.
+fn group(io: &str) -> u64 {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     let mut acknowledged_total = 0;
@@ -116,6 +138,7 @@ fn cycles(io: &str) {
         db.close().unwrap();
     }
     assert!(acknowledged_total > 1000, "the child wrote only {acknowledged_total} batches");
+    acknowledged_total
 }
 
 fn last_acknowledged(bytes: &[u8]) -> Option<u64> {

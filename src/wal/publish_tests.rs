@@ -28,6 +28,16 @@ fn records_become_visible_in_order_only() {
 }
 
 #[test]
+fn a_record_whose_sync_is_outstanding_is_not_passed() {
+    let p = Publisher::new(SeqNo(10));
+    p.mark_stored(SeqNo(10), 2);
+    p.mark_done(SeqNo(12), 3);
+    assert_eq!((p.visible(), p.stored()), (SeqNo(10), SeqNo(15)));
+    p.mark_done(SeqNo(10), 2);
+    assert_eq!(p.visible(), SeqNo(15));
+}
+
+#[test]
 fn a_batch_longer_than_the_ring_is_one_step() {
     let p = Publisher::new(SeqNo(1));
     p.mark_stored(SeqNo(1), 10_000);

@@ -5,6 +5,7 @@ use crate::base::iter::{Cursor, View};
 use crate::base::key::key_hash;
 use crate::sstable::ReadMode;
 use crate::sstable::format::{BlockKind, FOOTER_LEN, Footer, Handle, TRAILER_LEN, trailer};
+use crate::sstable::index::IndexLayout;
 
 fn small_model(entries: u64) -> Model {
     let mut r = Random(99);
@@ -83,6 +84,32 @@ fn every_flipped_bit_is_found() {
             }
         }
     }
+}
+
+/// A checksum is bound to its place: a sound block in the place of another is none.
+#[test]
+fn a_block_copied_over_another_is_found() {
+    let mut model = Model::new();
+    for n in 0..60u64 {
+        model.insert((format!("key{n:04}").into_bytes(), Reverse(100 + n)), (EntryKind::Put, vec![n as u8; 8]));
+    }
+    let (file, _) = write(&model, config(200, Compression::None, 0.0));
+    let reader = open(&file, 0).expect("sound");
+    let index = reader.read_index(0).expect("sound");
+    let layout = IndexLayout::parse(index.bytes());
+    let handles: Vec<Handle> = (0..layout.count).map(|at| layout.handle(index.bytes(), at)).collect();
+    let mut copies = 0;
+    for (from, to) in handles.iter().flat_map(|from| handles.iter().map(move |to| (*from, *to))) {
+        if from.len == to.len && from.offset != to.offset {
+            let mut bytes = file.bytes();
+            let start = from.offset as usize;
+            bytes.copy_within(start..start + from.len as usize, to.offset as usize);
+            let error = read_all(bytes, None).expect_err("a block in the place of another went unseen");
+            assert_eq!(error.code(), Code::Corruption);
+            copies += 1;
+        }
+    }
+    assert!(copies > 2, "blocks of equal length are needed");
 }
 
 #[test]

@@ -85,8 +85,11 @@ fn a_file_of_the_right_size_and_with_one_name_is_recycled() {
     assert_eq!(home.names(), ["000004.wal", "000005.wal", "copy"]);
     // Linked while it is spare.
     pool.give_back(FileNumber(4)).expect("spare");
-    std::fs::hard_link(home.dir.path().join("000004.spare"), home.dir.path().join("copy2")).expect("link");
+    let second = home.dir.path().join("copy2");
+    std::fs::hard_link(home.dir.path().join("000004.spare"), &second).expect("link");
+    let spare = std::fs::read(&second).expect("copy");
     pool.take(0, &draw).expect("new");
+    assert!(std::fs::read(&second).expect("copy") == spare, "a file with two names was put to use");
     assert_eq!(home.names(), ["000005.wal", "000006.wal", "copy", "copy2"]);
     assert!(std::fs::read(&other).expect("copy") == image);
     pool.give_back(FileNumber(77)).expect("not there is fine");
