@@ -12,4 +12,7 @@ pub mod iter;
 pub mod key;
 pub mod log_sink;
 pub mod metrics;
+pub mod planted;
 pub mod sync;
+
+pub(crate) use planted::planted;

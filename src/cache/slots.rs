@@ -436,7 +436,7 @@ impl<'r> Victims<'r> {
 
 impl Drop for Victims<'_> {
     fn drop(&mut self) {
-        if let Some(frame) = self.first.take() {
+        if let Some(frame) = self.first.take().filter(|_| !crate::base::planted!("cache-freed-at-once")) {
             self.retired.retire(Box::new(frame), self.bytes);
         }
         if !self.rest.is_empty() {

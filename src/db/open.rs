@@ -41,7 +41,10 @@ pub fn open(fs: Arc<dyn Fs>, path: &Path, options: &Options) -> Result<Arc<DbInn
     let path = absolute(path)?;
     let given = options.database("")?;
     let is_new = check_folder(&*fs, &path, &given)?;
-    let lock = fs.lock(&names::path(&path, FileKind::Lock, FileNumber(0)), !given.is_read_only())?;
+    let lock = fs.lock(
+        &names::path(&path, FileKind::Lock, FileNumber(0)),
+        !given.is_read_only() && !crate::base::planted!("folder-lock-shared"),
+    )?;
     let logger = logger(&fs, &path, options, given.is_read_only());
     let config = VersionSetConfig {
         fs: Arc::clone(&fs),
@@ -233,7 +236,7 @@ impl Recovery<'_> {
 
     fn insert(&mut self, seq: SeqNo, entry: &BatchEntry<'_>) -> Result<()> {
         match self.flushed.get(&entry.keyspace) {
-            Some(flushed) if seq <= *flushed => return Ok(()),
+            Some(flushed) if seq <= *flushed && !crate::base::planted!("replay-below-flushed") => return Ok(()),
             Some(_) => {}
             None if entry.keyspace < self.versions.keyspace_id_end() => return Ok(()), // dropped since
             None => {
@@ -310,14 +313,14 @@ fn install_recovered(db: &DbInner, recovered: &Replayed) -> Result<()> {
     if db.options.is_read_only() {
         return Ok(());
     }
-    if !db.versions.is_durable() {
+    if !db.versions.is_durable() && !crate::base::planted!("recovered-manifest-not-rewritten") {
         // The end of the manifest may be in the page cache only: it is rewritten before anything rests on it.
         match db.install(VersionEdit::default()) {
             Err(error) if error.code() == Code::NoSpace => db.status.set_background(Job::Flush, Some(&error)),
             other => other?,
         }
     }
-    if recovered.segments.is_empty() {
+    if recovered.segments.is_empty() || crate::base::planted!("recovered-not-rewritten") {
         return Ok(());
     }
     db.logger.log(

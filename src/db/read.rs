@@ -74,8 +74,10 @@ impl Get<'_> {
         check_key(key)?;
         let hash = key_hash(key);
         let guard = epoch::pin();
+        let early =
+            crate::base::planted!("bound-before-view").then(|| (self.db.log.visible(), std::thread::yield_now()).0);
         let view = self.keyspace.load(&guard);
-        let bound = self.snapshot.unwrap_or_else(|| self.db.log.visible());
+        let bound = self.snapshot.or(early).unwrap_or_else(|| self.db.log.visible());
         match lookup_pinned(view, key, hash, bound, self.mode, &guard) {
             Pinned::Absent => return Ok(None),
             Pinned::Memory(bytes) if bytes.len() <= COPY_PINNED_MAX => return Ok(Some(f(Source::Memory(bytes)))),
@@ -159,7 +161,9 @@ impl Get<'_> {
         f: impl FnOnce(Source<'_>) -> R,
     ) -> Result<Option<R>> {
         for table in &view.memtables {
-            if let Some(found) = table.get(key, hash, bound) {
+            if let Some(found) =
+                table.get(key, hash, bound).filter(|_| !crate::base::planted!("second-look-skips-memory"))
+            {
                 return Ok((found.kind == EntryKind::Put).then(|| f(Source::Memory(found.value))));
             }
         }

@@ -59,7 +59,7 @@ impl Bounds {
 fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let keep = prefix.iter().rposition(|&b| b != 0xff)?;
     let mut end = prefix[..=keep].to_vec();
-    end[keep] += 1;
+    end[keep] += 1 + u8::from(crate::base::planted!("prefix-end-too-far"));
     Some(end)
 }
 
@@ -106,7 +106,9 @@ impl Scan {
     ) -> Result<Scan> {
         let view = keyspace.get();
         // The SuperVersion first, the visible sequence second.
-        let bound = snapshot.unwrap_or_else(|| db.log.visible());
+        let bound = snapshot
+            .filter(|_| !crate::base::planted!("iterator-forgets-snapshot"))
+            .unwrap_or_else(|| db.log.visible());
         let cursor = open_cursor(db, &view, View::Newest(bound), &bounds, mode)?;
         Ok(Scan { cursor, bounds, place: Place::Fresh, max_skip, failure: None })
     }
@@ -239,7 +241,10 @@ impl Scan {
     fn settle_forward(&mut self, deadline: Deadline) -> Result<bool> {
         let mut skipped = 0;
         while self.cursor.valid() {
-            if self.bounds.to.as_deref().is_some_and(|to| self.cursor.entry().key >= to) {
+            if self.bounds.to.as_deref().is_some_and(|to| {
+                self.cursor.entry().key >= to
+                    && (self.cursor.entry().key > to || !crate::base::planted!("upper-bound-shown"))
+            }) {
                 break;
             }
             if self.cursor.kind() == EntryKind::Put {
@@ -301,7 +306,10 @@ pub fn open_cursor(
         let levels = view.version.levels();
         for handle in levels[0].files() {
             let summary = &handle.meta().summary;
-            let is_before = bounds.from.as_ref().is_some_and(|from| &summary.largest < from);
+            let is_before = bounds.from.as_ref().is_some_and(|from| {
+                &summary.largest < from
+                    || (crate::base::planted!("level0-lower-bound-passed") && &summary.largest == from)
+            });
             let is_behind = bounds.to.as_ref().is_some_and(|to| &summary.smallest >= to);
             if !is_before && !is_behind {
                 sources.push(Source::Table(db.tables.reader(handle)?.cursor(shown, mode)));

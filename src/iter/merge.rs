@@ -215,13 +215,20 @@ impl<C: Cursor> Merge<C> {
         let (x, y) = (x.entry(), y.entry());
         let by_key = if self.reverse { y.key.cmp(x.key) } else { x.key.cmp(y.key) };
         let by_age = || if self.view == View::All { y.seq.cmp(&x.seq) } else { Ordering::Equal };
-        by_key.then_with(by_age).then(a.index.cmp(&b.index)) == Ordering::Less
+        by_key.then_with(by_age).then(if crate::base::planted!("merge-tie-order") {
+            b.index.cmp(&a.index)
+        } else {
+            a.index.cmp(&b.index)
+        }) == Ordering::Less
     }
 
     /// Moves the winner one entry on in the current direction and finds the next one.
     #[inline]
     fn step(&mut self) -> Result<()> {
-        if self.fence == self.nodes[0].code && self.view != View::All {
+        if self.fence == self.nodes[0].code
+            && self.view != View::All
+            && !crate::base::planted!("merge-shows-older-versions")
+        {
             return self.step_over_ties();
         }
         self.step_winner()
@@ -308,7 +315,10 @@ impl<C: Cursor> Merge<C> {
                 source.seek_lt(&self.left_key)?;
             } else {
                 source.seek_ge(&self.left_key)?;
-                if source.valid() && source.entry().key == self.left_key.as_slice() {
+                if source.valid()
+                    && source.entry().key == self.left_key.as_slice()
+                    && !crate::base::planted!("turn-stays-on-the-key")
+                {
                     source.next()?;
                 }
             }

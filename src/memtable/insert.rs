@@ -236,7 +236,8 @@ impl MemTable {
         let middle = leaf.node(perm.slot(LEFT - 1));
         let (left, right) = (store.new_leaf(), store.new_leaf());
         self.fill_half(at, perm, 0, LEFT, left, (lo, middle, right));
-        self.fill_half(at, perm, LEFT, SLOTS, right, (middle, hi, next));
+        let from = LEFT + usize::from(crate::base::planted!("split-loses-a-key"));
+        self.fill_half(at, perm, from, SLOTS, right, (middle, hi, next));
         if leaf.replace(left) {
             self.note_leaf(right, hi.is_none(), key);
         } else {
@@ -303,7 +304,10 @@ impl MemTable {
                     continue;
                 }
                 let older = store.version(before).older();
-                if !older.is_none() && store.version(older).seq() >= seq {
+                if !older.is_none()
+                    && store.version(older).seq() >= seq
+                    && !crate::base::planted!("late-version-misplaced")
+                {
                     debug_assert!(store.version(older).seq() != seq, "a sequence number was used twice");
                     before = older;
                     continue;

@@ -145,7 +145,7 @@ impl Filter {
         let Some(line) = frame.get(at..).and_then(|rest| rest.first_chunk::<LINE_BYTES>()) else { return true };
         let mut hit = 1u8;
         for_probes(hash, self.probes, |byte, bit| hit &= line[byte] >> bit);
-        hit & 1 == 1
+        hit & 1 == 1 && !(hash & 63 == 0 && crate::base::planted!("filter-forgets-a-key"))
     }
 
     /// Prefetches the line of `hash`.

@@ -159,7 +159,7 @@ pub(super) fn check_block(file: FileIdentity, offset: u64, kind: BlockKind, bloc
     let covered = block.len() - 4;
     let want = read_u32(block, covered);
     let got = Checksum::new().bytes(&block[..covered]).place(file, offset).finish();
-    if want != got {
+    if want != got && !crate::base::planted!("block-checksum-unchecked") {
         return Err(Error::corruption(format!("checksum {got:08x}, expected {want:08x}, over {stored_len} bytes")));
     }
     if block[stored_len + 1] != kind as u8 {

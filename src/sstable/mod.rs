@@ -13,6 +13,7 @@ mod cursor;
 mod filter;
 mod format;
 mod index;
+mod loose;
 mod properties;
 mod reader;
 mod salvage;
@@ -21,6 +22,7 @@ mod survey;
 mod writer;
 
 pub use cursor::TableCursor;
+pub use loose::{read_data_payload, read_properties_payload};
 pub use reader::TableReader;
 pub use salvage::{LostRange, guess_database, salvage};
 pub use writer::TableWriter;

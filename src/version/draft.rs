@@ -182,7 +182,7 @@ impl Draft {
         let log = &mut self.state.log;
         log.first_segment = log.first_segment.max(edit.first_segment.unwrap_or_default());
         log.segment_started = log.segment_started.max(edit.segment_started);
-        log.clean_end = edit.clean_end;
+        log.clean_end = edit.clean_end.or(log.clean_end.filter(|_| crate::base::planted!("clean-end-kept")));
         self.raise_last_seq(edit.last_seq.unwrap_or_default())?;
         self.raise_last_seq(edit.clean_end.map(|end| end.last_seq).unwrap_or_default())
     }

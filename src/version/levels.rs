@@ -85,7 +85,7 @@ impl LevelFiles {
     pub(super) fn new_overlapping(mut files: Vec<Arc<TableHandle>>) -> LevelFiles {
         files.sort_by(|a, b| {
             let key = |f: &TableHandle| (f.meta().summary.largest_seq, f.meta().number);
-            key(b).cmp(&key(a))
+            if crate::base::planted!("level0-oldest-first") { key(a).cmp(&key(b)) } else { key(b).cmp(&key(a)) }
         });
         let low = files.iter().map(|f| smallest_key(f)).min().unwrap_or_default();
         let high = files.iter().map(|f| largest_key(f)).max().unwrap_or_default();

@@ -10,6 +10,7 @@
 //!     draft        edits applied to a state, checked: pure
 //!     recover      from files to a state
 //!     salvage      from what is left of damaged files to a new manifest
+//!     loose        manifests from loose bytes, for fuzzers and tools
 //!     set          the state in force: log, apply, publish
 //!
 //! Threads: a `Version` is immutable; `VersionSet` serialises edits inside. Failure: see `set`.
@@ -18,6 +19,7 @@ mod current;
 mod draft;
 mod edit;
 mod levels;
+mod loose;
 mod manifest;
 mod meta;
 mod recover;
@@ -31,6 +33,7 @@ mod tests;
 
 pub use edit::VersionEdit;
 pub use levels::LevelFiles;
+pub use loose::{read_current_bytes, read_manifest_bytes};
 pub use meta::{FileMeta, ObsoleteQueue, TableHandle};
 pub use salvage::{KeyspaceRemains, Remains, rebuild, remains};
 pub use set::{VersionSet, VersionSetConfig};

@@ -96,7 +96,7 @@ fn check_tables(fs: &dyn Fs, dir: &Path, state: &State) -> Result<()> {
         match fs.metadata(&path)? {
             None => return fault("the table is missing".to_owned()),
             Some(m) if !m.is_file => return fault("is not a regular file".to_owned()),
-            Some(m) if m.len != meta.summary.size => {
+            Some(m) if m.len != meta.summary.size && !crate::base::planted!("table-size-unchecked") => {
                 return fault(format!("has {} bytes, the manifest says {}", m.len, meta.summary.size));
             }
             Some(_) => {}

@@ -308,7 +308,8 @@ impl SegmentPool {
             let usable = |file: &Arc<dyn File>| {
                 file.len().is_ok_and(|len| len == bytes) && file.links().is_ok_and(|links| links == 1)
             };
-            if let Some(file) = file.filter(usable) {
+            if let Some(file) = file.filter(|file| crate::base::planted!("log-shared-extents-recycled") || usable(file))
+            {
                 return Some((number, file));
             }
         }
@@ -343,7 +344,7 @@ impl SegmentPool {
         file.write_all_at_sync(&format::encode_header(id, unix_micros()), 0)?;
         let dir = &self.config.dir;
         self.config.fs.rename(&spare_path(dir, spare), &segment_path(dir, id.file.number))?;
-        self.config.fs.sync_dir(dir)
+        if crate::base::planted!("log-name-unsynced") { Ok(()) } else { self.config.fs.sync_dir(dir) }
     }
 
     fn remove_quietly(&self, path: &Path) {

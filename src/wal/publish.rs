@@ -23,9 +23,10 @@ use std::hint::spin_loop;
 use std::time::Duration;
 
 /// How far a marked record may be ahead of the visible position.
-pub const SLOTS: u64 = 4096;
-const SPINS: u32 = 100;
-const YIELDS: u32 = 200;
+pub const SLOTS: u64 = if cfg!(loom) { 4 } else { 4096 };
+// Under loom (`models/`) waiting is sleeping: turns of a spin would only multiply the orders to look at.
+const SPINS: u32 = if cfg!(loom) { 0 } else { 100 };
+const YIELDS: u32 = if cfg!(loom) { 0 } else { 200 };
 /// A sleeper looks again after so long even if nobody woke it.
 const NAP: Duration = Duration::from_millis(20);
 const NOT_FAILED: u64 = u64::MAX;
@@ -130,7 +131,7 @@ impl Publisher {
         let mut at = start;
         loop {
             let slot = self.slot(at).load(Ordering::SeqCst);
-            if slot & 1 == 0 || slot >> 1 <= at {
+            if (slot & 1 == 0 && !crate::base::planted!("publish-over-unsynced")) || slot >> 1 <= at {
                 return at != start;
             }
             // I3 holds if `visible` is still `at`; the compare-and-swap fails if it is not.
@@ -244,7 +245,7 @@ impl Publisher {
     #[inline]
     fn wake_sleepers(&self) {
         // SeqCst: behind the move or mark; pairs with the count in `wait`.
-        if self.sleepers.0.load(Ordering::SeqCst) != 0 {
+        if self.sleepers.0.load(Ordering::SeqCst) != 0 && !crate::base::planted!("sleepers-not-woken") {
             self.wake_all();
         }
     }

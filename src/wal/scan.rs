@@ -178,7 +178,7 @@ impl<'s> Scanner<'s> {
         let id = self.id;
         let whole = self.view(at, bytes as usize)?;
         let crc = header.checksum(Checksum::new().bytes(&whole[RECORD_HEADER_BYTES..]).finish(), &id, at);
-        if crc != header.crc {
+        if crc != header.crc && !crate::base::planted!("log-checksum-unchecked") {
             return nothing(format!("record checksum {crc:#010x} expected, {:#010x} found", header.crc), Some(header));
         }
         match header.record_kind() {

@@ -3,12 +3,16 @@
 //!     tidy [--bless]     the rules a compiler does not know; --bless lowers the ratchet and renews FORMAT.md's ties
 //!     header [--check]   writes include/lsm.h from capi/ and the layout tests from that, or compares
 //!     abi [FILE]         what liblsm.so exports, and what every release declared, against include/lsm.h
+//!     plant [...]        which check notices which bug planted in the engine; see `plant/mod.rs`
+//!     soak [...]         the reliability checks for hours, and the table of what they reached; see `soak/mod.rs`
+//!     deny               what may be linked in: licences, sources, versions
 //!     ci                 .ci/run
 //!
 //! Std only: `tidy` must build in seconds. What needs cbindgen is the package `xtask-header`.
 
 mod abi;
 mod cheader;
+mod deny;
 mod format_doc;
 mod layers;
 mod layout;
@@ -16,8 +20,11 @@ mod length;
 mod lex;
 mod names;
 mod paths;
+mod plant;
 mod rules;
 mod signatures;
+mod run;
+mod soak;
 mod source;
 mod text;
 mod tidy;
@@ -25,7 +32,8 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | ci";
+const USAGE: &str =
+    "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | plant [...] | soak [...] | deny | ci";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +50,9 @@ fn main() -> ExitCode {
         }
         ["abi"] => abi::run(&root, &root.join("target/release/liblsm.so")),
         ["abi", file] => abi::run(&root, Path::new(file)),
+        ["deny"] => deny::run(&root),
+        ["soak", rest @ ..] => soak::run(&root, rest),
+        ["plant", rest @ ..] => plant::run(&root, rest),
         ["ci"] => delegate(Command::new(root.join(".ci/run")).current_dir(&root)),
         _ => Err(USAGE.into()),
     };

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: all checks over all files.
 
 use crate::source::{self, Finding};
-use crate::{format_doc, layers, length, names, text};
+use crate::{format_doc, layers, length, names, plant, soak, text};
 use std::fs;
 use std::path::Path;
 
@@ -21,6 +21,8 @@ fn check(root: &Path, is_blessing: bool) -> Result<(Vec<Finding>, usize), String
     let ratchet_path = root.join(length::RATCHET);
     let mut ratchet = fs::read_to_string(&ratchet_path).unwrap_or_default();
     if is_blessing {
+        soak::renew(root)?;
+        sources = source::load(root)?;
         ratchet = length::check(&sources, &ratchet).1;
         write(&ratchet_path, &ratchet)?;
         let (_, document) = format_doc::check(&sources);
@@ -33,6 +35,8 @@ fn check(root: &Path, is_blessing: bool) -> Result<(Vec<Finding>, usize), String
     findings.extend(names::check(&sources));
     findings.extend(length::check(&sources, &ratchet).0);
     findings.extend(text::check(&sources));
+    findings.extend(plant::check(&sources));
+    findings.extend(soak::check(root, &sources));
     findings.extend(format_doc::check(&sources).0);
     findings.sort();
     Ok((findings, sources.len()))

@@ -206,10 +206,13 @@ impl WriteLog {
             db.status.latch(&error);
             return Err(error);
         }
+        if crate::base::planted!("publish-before-insert") {
+            self.publisher.mark_done(ticket.first_seq, ticket.count);
+        }
         insert(write, ticket.first_seq, first, more)?;
         std::mem::forget(guard);
         let next = SeqNo(ticket.first_seq.0 + u64::from(ticket.count));
-        if write.is_fsync && !db.options.wal_visible_before_sync {
+        if write.is_fsync && !db.options.wal_visible_before_sync && !crate::base::planted!("fsync-not-awaited") {
             self.publisher.mark_stored(ticket.first_seq, ticket.count);
             if let Err(error) = self.sync_to(db, next) {
                 self.publisher.fail(ticket.first_seq);
@@ -217,7 +220,7 @@ impl WriteLog {
             }
         }
         self.publisher.mark_done(ticket.first_seq, ticket.count);
-        if !self.publisher.wait_visible(next) {
+        if !crate::base::planted!("ack-before-visible") && !self.publisher.wait_visible(next) {
             return Err(db.status.error_or("an earlier log record could not be stored"));
         }
         if write.is_fsync && db.options.wal_visible_before_sync {

@@ -237,7 +237,8 @@ impl WriteLog {
         let durable = self.durable();
         let mut previous = None;
         if let Some((segment, at)) = state.previous.take() {
-            segment.write_seal(at, prepared.number(), durable)?;
+            let skew = u64::from(crate::base::planted!("seal-names-another"));
+            segment.write_seal(at, FileNumber(prepared.number().0 + skew), durable)?;
             previous = Some(Previous { number: segment.number(), end: at, durable });
         }
         let route = Route::new();
@@ -339,7 +340,7 @@ impl WriteLog {
         let mut state = self.rotate.lock();
         let end = state.next_seq;
         state.closed.extend(segments.iter().map(|&number| ClosedSegment { number, end, bytes: 0 }));
-        state.is_recovering = !state.closed.is_empty();
+        state.is_recovering = !state.closed.is_empty() && !crate::base::planted!("write-before-recovered-is-rewritten");
     }
 
     /// Whether segments of an earlier run wait to be rewritten.
@@ -359,6 +360,7 @@ impl WriteLog {
         let current = pending.or_else(|| self.current_segment().map(|s| s.number()));
         let behind = state.closed.last().map(|s| FileNumber(s.number.0 + 1));
         let bound = current.or(behind)?;
+        let oldest = oldest.filter(|_| !crate::base::planted!("log-released-early"));
         let first_segment = oldest.map_or(bound, |o| o.min(bound));
         let is_there = oldest.is_some() || current.is_some();
         let base = state.closed.iter().rev().find(|s| s.number < first_segment).map(|s| s.end);
