@@ -2,8 +2,11 @@
 //! contradict its model. `cargo test` replays a seeded stream of inputs; `cargo fuzz run TARGET` explores.
 //!
 //! Files are fuzzed as a valid file with patches taken from the input (`offset: u16, byte: u8`), which gets deeper than
-//! noise: a patched file must be refused, or answer exactly what the whole one does. Blocks and records whose checksums
-//! were made anew are the matter of the unit tests (`signed_hostile_bytes` and its like), which know the formats.
+//! noise: a patched file must be refused, or answer exactly what the whole one does. `mutate` changes logs, blocks, tables
+//! and manifests and makes their checksums anew (`sign`): those may be refused or read, never more.
+
+pub mod mutate;
+pub mod sign;
 
 use lsm_engine::Error;
 use lsm_engine::base::ids::{FileIdentity, FileNumber};
@@ -92,9 +95,13 @@ fn sample(closed: bool) -> &'static (MemFs, BTreeMap<Vec<u8>, Vec<u8>>) {
 
 fn open(fs: &MemFs) -> Result<Db, Error> {
     let mut options = Options::new();
-    for (key, value) in
-        [("memtable.size", "64KiB"), ("cache.size", "64KiB"), ("wal.io", "write"), ("block.size", "512")]
-    {
+    for (key, value) in [
+        ("memtable.size", "64KiB"),
+        ("cache.size", "64KiB"),
+        ("wal.io", "write"),
+        ("wal.segment_size", "64KiB"),
+        ("block.size", "512"),
+    ] {
         options.set(key, value).expect("an option of the table");
     }
     Db::open_on(Arc::new(fs.clone()), Path::new(DIR), &options)
