@@ -48,11 +48,14 @@ macro_rules! api {
         impl $name {
             fn load(library: &$crate::dl::Library) -> Result<$name, String> {
                 Ok($name { $(
-                    // SAFETY: the symbol is a function of this type, as the library's header says.
-                    $field: unsafe {
-                        std::mem::transmute::<*mut std::ffi::c_void, unsafe extern "C" fn($($arg),*) $(-> $ret)?>(
-                            library.symbol($symbol)?,
-                        )
+                    $field: {
+                        let address = library.symbol($symbol)?;
+                        // SAFETY: the symbol is a function of this type, as the library's header says.
+                        unsafe {
+                            std::mem::transmute::<*mut std::ffi::c_void, unsafe extern "C" fn($($arg),*) $(-> $ret)?>(
+                                address,
+                            )
+                        }
                     }
                 ),* })
             }

@@ -1,6 +1,6 @@
 //! Rows: what a child tells its parent, and what the parent prints. A line is `row` and `name=value` fields between tabs.
 
-use crate::Contestant;
+use crate::args::Contestant;
 use crate::engine::fail;
 use crate::workload::Sample;
 use std::collections::BTreeMap;
@@ -9,19 +9,23 @@ use std::fmt::Write as _;
 /// One measurement.
 #[derive(Clone, Debug)]
 pub struct Row {
-    engine: String,
-    workload: String,
-    durability: String,
-    numbers: BTreeMap<String, f64>,
+    /// Label of the engine.
+    pub engine: String,
+    /// Name of the workload.
+    pub workload: String,
+    /// Durability, checksums, compression.
+    pub mode: String,
+    /// By name.
+    pub numbers: BTreeMap<String, f64>,
 }
 
-/// The notes that get a column of their own.
-const COLUMNS: &[&str] =
+/// The numbers that get a column of their own.
+pub const COLUMNS: &[&str] =
     &["round", "count", "seconds", "cpu_ns", "caller_ns", "p50", "p99", "p999", "max", "written", "disk", "peak"];
 
 impl Row {
     /// Of a sample.
-    pub fn of(who: &Contestant, workload: &str, durability: &str, round: u64, sample: &Sample) -> Row {
+    pub fn of(who: &Contestant, workload: &str, mode: &str, round: u64, sample: &Sample) -> Row {
         let count = sample.count.max(1) as f64;
         let mut numbers: BTreeMap<String, f64> = [
             ("round", round as f64),
@@ -42,13 +46,13 @@ impl Row {
             numbers.insert("max".to_string(), latency.max());
         }
         numbers.extend(sample.notes.iter().cloned());
-        let (engine, workload, durability) = (who.label.clone(), workload.to_string(), durability.to_string());
-        Row { engine, workload, durability, numbers }
+        let (engine, workload, mode) = (who.label.clone(), workload.to_string(), mode.to_string());
+        Row { engine, workload, mode, numbers }
     }
 
     /// As a line.
     pub fn to_line(&self) -> String {
-        let mut line = format!("row\t{}\t{}\t{}", self.engine, self.workload, self.durability);
+        let mut line = format!("row\t{}\t{}\t{}", self.engine, self.workload, self.mode);
         for (name, value) in &self.numbers {
             let _ = write!(line, "\t{name}={value}");
         }
@@ -58,21 +62,23 @@ impl Row {
     /// From a line, if it is one.
     pub fn from_line(line: &str) -> Option<Row> {
         let mut fields = line.strip_prefix("row\t")?.split('\t').map(str::to_string);
-        let (engine, workload, durability) = (fields.next()?, fields.next()?, fields.next()?);
+        let (engine, workload, mode) = (fields.next()?, fields.next()?, fields.next()?);
         let numbers = fields
             .map(|field| {
                 let (name, value) = field.split_once('=')?;
                 Some((name.to_string(), value.parse().ok()?))
             })
             .collect::<Option<BTreeMap<String, f64>>>()?;
-        Some(Row { engine, workload, durability, numbers })
+        Some(Row { engine, workload, mode, numbers })
     }
 
-    fn number(&self, name: &str) -> f64 {
+    /// A number; none is NaN.
+    pub fn number(&self, name: &str) -> f64 {
         self.numbers.get(name).copied().unwrap_or(f64::NAN)
     }
 
-    fn rate(&self) -> f64 {
+    /// Operations a second.
+    pub fn rate(&self) -> f64 {
         self.number("count") / self.number("seconds")
     }
 
@@ -86,44 +92,10 @@ impl Row {
             short(self.number("cpu_ns"))
         )
     }
-
-    /// As a JSON object.
-    pub fn to_json(&self, args: &[String]) -> String {
-        let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
-        let mut out = format!(
-            "{{\"engine\":{},\"workload\":{},\"durability\":{},\"command\":{},\"machine\":{},\"ops_per_s\":{}",
-            quote(&self.engine),
-            quote(&self.workload),
-            quote(&self.durability),
-            quote(&args.join(" ")),
-            quote(&machine()),
-            self.rate()
-        );
-        for (name, value) in &self.numbers {
-            let _ = write!(out, ",\"{name}\":{value}");
-        }
-        out.push('}');
-        out
-    }
 }
 
-/// Processor, cores, kernel, load.
-pub fn machine() -> String {
-    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    let kernel = read("/proc/sys/kernel/osrelease");
-    let load = read("/proc/loadavg");
-    format!(
-        "{}, {cores} cores, Linux {}, load {}",
-        model.trim_start_matches([' ', '\t', ':']),
-        kernel.trim(),
-        load.split(' ').next().unwrap_or_default()
-    )
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
+/// The middle one, or the mean of the two in the middle.
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.retain(|value| !value.is_nan());
     values.sort_by(f64::total_cmp);
     match values.len() {
@@ -133,7 +105,8 @@ fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-fn short(value: f64) -> String {
+/// A number in at most five characters.
+pub fn short(value: f64) -> String {
     match value {
         v if v.is_nan() => "-".to_string(),
         v if v >= 1e7 => format!("{:.1}M", v / 1e6),
@@ -145,7 +118,8 @@ fn short(value: f64) -> String {
     }
 }
 
-fn time(nanos: f64) -> String {
+/// A time in its unit.
+pub fn time(nanos: f64) -> String {
     match nanos {
         v if v.is_nan() => "-".to_string(),
         v if v >= 1e6 => format!("{:.1}ms", v / 1e6),
@@ -202,7 +176,7 @@ pub fn table(rows: &[Row], workloads: &[String], contestants: &[Contestant], bas
                 mib(mid("disk")),
                 mib(mid("peak")),
             );
-            let _ = write!(out, "  [{}]", first.durability);
+            let _ = write!(out, "  [{}]", first.mode);
             for name in first.numbers.keys().filter(|name| !COLUMNS.contains(&name.as_str())) {
                 let _ = write!(out, " {name} {}", short(mid(name)));
             }
@@ -215,7 +189,8 @@ pub fn table(rows: &[Row], workloads: &[String], contestants: &[Contestant], bas
     out
 }
 
-fn bounds(values: &[f64]) -> (f64, f64) {
+/// The lowest and the highest.
+pub fn bounds(values: &[f64]) -> (f64, f64) {
     values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(*value), high.max(*value)))
 }
 
@@ -226,7 +201,7 @@ mod tests {
     #[test]
     fn a_row_survives_its_line() {
         let numbers = [("count".to_string(), 3.0), ("seconds".to_string(), 0.5)].into();
-        let row = Row { engine: "a".into(), workload: "b:2".into(), durability: "c d".into(), numbers };
+        let row = Row { engine: "a".into(), workload: "b:2".into(), mode: "c d".into(), numbers };
         let again = Row::from_line(&row.to_line()).expect("a line that was a row");
         assert_eq!(again.to_line(), row.to_line());
         assert_eq!(again.rate(), 6.0);

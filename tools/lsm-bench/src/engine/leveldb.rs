@@ -1,6 +1,6 @@
 //! LevelDB through its `c.h`. Its codec is Snappy, it has one background thread, and `leveldb_get` allocates the value.
 
-use super::{Cursor, Engine, Session, Settings, bytes, fail, need};
+use super::{Cursor, Engine, Mode, Session, Settings, bytes, fail, need};
 use crate::dl::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
@@ -26,6 +26,7 @@ crate::api!(Api {
     read_options = "leveldb_readoptions_create": fn() -> P;
     read_options_verify = "leveldb_readoptions_set_verify_checksums": fn(P, u8);
     put = "leveldb_put": fn(P, P, *const u8, usize, *const u8, usize, Err);
+    delete = "leveldb_delete": fn(P, P, *const u8, usize, Err);
     get = "leveldb_get": fn(P, P, *const u8, usize, *mut usize, Err) -> *mut u8;
     free = "leveldb_free": fn(*mut u8);
     batch_create = "leveldb_writebatch_create": fn() -> P;
@@ -107,7 +108,7 @@ impl Engine for LevelDb {
     /// LevelDB has no call for it; a compaction of an empty range writes the memtable out.
     fn flush(&self) {
         // SAFETY: an open database.
-        unsafe { (self.api.compact)(self.db, b"\0".as_ptr(), 1, b"\0".as_ptr(), 1) };
+        unsafe { (self.api.compact)(self.db, c"".as_ptr().cast(), 1, c"".as_ptr().cast(), 1) };
     }
 
     fn compact(&self) {
@@ -116,12 +117,24 @@ impl Engine for LevelDb {
     }
 
     /// LevelDB does not tell; whoever waits sees its files and processor time come to rest.
-    fn is_busy(&self) -> bool {
-        false
+    fn is_busy(&self) -> Option<bool> {
+        None
     }
 
-    fn durability() -> &'static str {
-        "log, survives the process"
+    fn mode(settings: &Settings) -> Mode {
+        let compression = if settings.is_compressed { "Snappy" } else { "not compressed" };
+        Mode { durability: "log", checksums: "CRC-32C", compression }
+    }
+
+    fn describe(settings: &Settings) -> String {
+        format!(
+            "LevelDB 1.23 (Debian package): write_buffer_size {}, block_size {}, LRU cache {}, bloom 10 bits a key, {}, \
+             max_open_files 1000, verify_checksums on; one background thread, as it always has",
+            settings.memtable_bytes,
+            settings.block_bytes,
+            settings.cache_bytes,
+            if settings.is_compressed { "Snappy" } else { "no compression" }
+        )
     }
 }
 
@@ -147,6 +160,14 @@ impl Session for LevelSession<'_> {
             put(engine.db, options, key.as_ptr(), key.len(), value.as_ptr(), value.len(), &mut error);
         }
         check("put", error);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        let engine = self.engine;
+        let mut error = null_mut();
+        // SAFETY: a live slice.
+        unsafe { (engine.api.delete)(engine.db, engine.write, key.as_ptr(), key.len(), &mut error) };
+        check("delete", error);
     }
 
     fn batch_put(&mut self, key: &[u8], value: &[u8]) {

@@ -4,7 +4,7 @@
 //! log of the others does, but a power cut may damage the whole file: noted beside its numbers. Every read renews a read
 //! transaction, so that it sees what was committed before it, as the others do.
 
-use super::{Cursor, Engine, Session, Settings, bytes, fail, need};
+use super::{Cursor, Engine, Mode, Session, Settings, bytes, fail, need};
 use crate::dl::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::path::Path;
@@ -47,6 +47,7 @@ crate::api!(Api {
     txn_renew = "mdb_txn_renew": fn(P) -> c_int;
     dbi_open = "mdb_dbi_open": fn(P, *const c_char, c_uint, *mut c_uint) -> c_int;
     put = "mdb_put": fn(P, c_uint, *mut Val, *mut Val, c_uint) -> c_int;
+    delete = "mdb_del": fn(P, c_uint, *mut Val, *mut Val) -> c_int;
     get = "mdb_get": fn(P, c_uint, *mut Val, *mut Val) -> c_int;
     cursor_open = "mdb_cursor_open": fn(P, c_uint, *mut P) -> c_int;
     cursor_get = "mdb_cursor_get": fn(P, *mut Val, *mut Val, c_int) -> c_int;
@@ -119,12 +120,22 @@ impl Engine for Lmdb {
 
     fn compact(&self) {}
 
-    fn is_busy(&self) -> bool {
-        false
+    fn is_busy(&self) -> Option<bool> {
+        Some(false)
     }
 
-    fn durability() -> &'static str {
-        "no log, survives the process; a power cut may damage the file"
+    fn mode(_: &Settings) -> Mode {
+        Mode {
+            durability: "no log, a power cut may damage the file",
+            checksums: "no checksums",
+            compression: "not compressed",
+        }
+    }
+
+    fn describe(_: &Settings) -> String {
+        "LMDB 0.9 (Debian package): MDB_NOSYNC | MDB_NOTLS, a map of 64 GiB, one transaction a write; it has no memtable, no \
+         block cache, no filters, no background threads"
+            .to_string()
     }
 }
 
@@ -160,6 +171,19 @@ impl Session for LmdbSession<'_> {
         if is_synced {
             self.engine.flush();
         }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        let api = &self.engine.api;
+        let txn = api.begin(self.engine.env, 0);
+        let mut key = Val { len: key.len(), data: key.as_ptr() };
+        // SAFETY: a live write transaction and slice; there is one value a key.
+        let code = unsafe { (api.delete)(txn, self.engine.dbi, &mut key, null_mut()) };
+        if code != NOTFOUND {
+            api.check("delete", code);
+        }
+        // SAFETY: a live write transaction.
+        api.check("commit", unsafe { (api.txn_commit)(txn) });
     }
 
     fn batch_put(&mut self, key: &[u8], value: &[u8]) {

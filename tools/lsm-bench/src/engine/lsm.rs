@@ -1,6 +1,7 @@
 //! liblsm through `lsm.h`.
 
-use super::{Cursor, Engine, Session, Settings, bytes, fail, need};
+use super::{Cursor, Engine, Mode, Session, Settings, bytes, fail, need};
+use crate::data::KEY_LEN;
 use crate::dl::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
@@ -53,6 +54,9 @@ crate::api!(Api {
     keyspace = "lsm_default_keyspace": fn(P) -> P;
     put = "lsm_put": fn(P, *const WriteOptions, *const u8, usize, *const u8, usize, Err) -> c_int;
     get = "lsm_get": fn(P, *const c_void, *const u8, usize, *mut u8, usize, *mut usize, Err) -> c_int;
+    delete = "lsm_delete": fn(P, *const WriteOptions, *const u8, usize, Err) -> c_int;
+    multi_get = "lsm_multi_get_packed":
+        fn(P, *const c_void, *const u8, usize, u32, *mut u8, usize, *mut usize, Err) -> c_int;
     batch_new = "lsm_batch_new": fn(P, *mut P, Err) -> c_int;
     batch_free = "lsm_batch_free": fn(P);
     batch_clear = "lsm_batch_clear": fn(P);
@@ -97,25 +101,31 @@ impl Api {
     }
 }
 
+/// The options that are set.
+fn pairs(settings: &Settings) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = [
+        ("cache.size", settings.cache_bytes.to_string()),
+        ("memtable.size", settings.memtable_bytes.to_string()),
+        ("block.size", settings.block_bytes.to_string()),
+        ("compression", if settings.is_compressed { "lz4" } else { "none" }.to_string()),
+        ("filter.fpr", "0.01".to_string()),
+        // Two background threads in all, as RocksDB's max_background_jobs = 2.
+        ("flush.threads", "1".to_string()),
+        ("compaction.threads", "1".to_string()),
+        ("compaction.subjobs_max", "1".to_string()),
+    ]
+    .map(|(key, value)| (key.to_string(), value))
+    .to_vec();
+    pairs.extend(settings.extra.iter().cloned());
+    pairs
+}
+
 impl Engine for Lsm {
     type Session<'a> = LsmSession<'a>;
 
     fn open(dir: &Path, settings: &Settings) -> Lsm {
         let api = need(Library::open(&settings.library).and_then(|library| Api::load(&library)));
-        let mut pairs: Vec<(String, String)> = [
-            ("cache.size", settings.cache_bytes.to_string()),
-            ("memtable.size", settings.memtable_bytes.to_string()),
-            ("block.size", settings.block_bytes.to_string()),
-            ("compression", if settings.is_compressed { "lz4" } else { "none" }.to_string()),
-            ("filter.fpr", "0.01".to_string()),
-            // Two background threads in all, as RocksDB's max_background_jobs = 2.
-            ("flush.threads", "1".to_string()),
-            ("compaction.threads", "1".to_string()),
-            ("compaction.subjobs_max", "1".to_string()),
-        ]
-        .map(|(key, value)| (key.to_string(), value))
-        .to_vec();
-        pairs.extend(settings.extra.iter().cloned());
+        let pairs = pairs(settings);
         // SAFETY: the calls of lsm.h with live handles and NUL-ended texts.
         unsafe {
             let options = (api.options_new)();
@@ -147,7 +157,7 @@ impl Engine for Lsm {
         // SAFETY: an open database.
         let code = unsafe { (self.api.batch_new)(self.db, &mut batch, null_mut()) };
         self.api.check("batch", code);
-        LsmSession { engine: self, batch }
+        LsmSession { engine: self, batch, packed: Vec::new(), answers: Vec::new() }
     }
 
     fn flush(&self) {
@@ -164,12 +174,18 @@ impl Engine for Lsm {
         self.api.check_told("compact", code, error);
     }
 
-    fn is_busy(&self) -> bool {
-        self.number("compaction.pending_bytes") + self.number("compaction.jobs_running") > 0
+    fn is_busy(&self) -> Option<bool> {
+        Some(self.number("compaction.pending_bytes") + self.number("compaction.jobs_running") > 0)
     }
 
-    fn durability() -> &'static str {
-        "log, survives the process"
+    fn mode(settings: &Settings) -> Mode {
+        let compression = if settings.is_compressed { "LZ4" } else { "not compressed" };
+        Mode { durability: "log", checksums: "CRC-32", compression }
+    }
+
+    fn describe(settings: &Settings) -> String {
+        let pairs: Vec<String> = pairs(settings).iter().map(|(name, value)| format!("{name} {value}")).collect();
+        format!("liblsm: {}, the rest default", pairs.join(", "))
     }
 }
 
@@ -192,6 +208,9 @@ fn text(text: &str) -> CString {
 pub struct LsmSession<'a> {
     engine: &'a Lsm,
     batch: P,
+    /// Keys and answers of `multi_get`.
+    packed: Vec<u8>,
+    answers: Vec<u8>,
 }
 
 impl Session for LsmSession<'_> {
@@ -217,6 +236,13 @@ impl Session for LsmSession<'_> {
             (api.put)(keyspace, options, key.as_ptr(), key.len(), value.as_ptr(), value.len(), null_mut())
         };
         api.check("put", code);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        let api = &self.engine.api;
+        // SAFETY: a live slice.
+        let code = unsafe { (api.delete)(self.engine.keyspace, null(), key.as_ptr(), key.len(), null_mut()) };
+        api.check("delete", code);
     }
 
     fn batch_put(&mut self, key: &[u8], value: &[u8]) {
@@ -254,6 +280,33 @@ impl Session for LsmSession<'_> {
                 api.check("get", code);
                 fail("lsm: get: a value longer than the buffer")
             }
+        }
+    }
+
+    fn multi_get(&mut self, keys: &[[u8; KEY_LEN]], buffer: &mut [u8], each: &mut impl FnMut(usize, Option<&[u8]>)) {
+        let api = &self.engine.api;
+        self.packed.clear();
+        for key in keys {
+            self.packed.extend_from_slice(&(KEY_LEN as u32).to_le_bytes());
+            self.packed.extend_from_slice(key);
+        }
+        self.answers.resize(keys.len() * (8 + buffer.len()), 0);
+        let mut used = 0;
+        // SAFETY: live buffers of the lengths given.
+        let code = unsafe {
+            let (from, from_len) = (self.packed.as_ptr(), self.packed.len());
+            let (to, room) = (self.answers.as_mut_ptr(), self.answers.len());
+            let (keyspace, many) = (self.engine.keyspace, keys.len() as u32);
+            (api.multi_get)(keyspace, null(), from, from_len, many, to, room, &mut used, null_mut())
+        };
+        api.check("multi_get", code);
+        let mut rest = &self.answers[..used];
+        for place in 0..keys.len() {
+            let Some((head, tail)) = rest.split_first_chunk::<8>() else { fail("lsm: multi_get: a short answer") };
+            let code = i32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+            let len = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
+            each(place, (code == 0).then_some(&tail[..len]));
+            rest = &tail[len..];
         }
     }
 

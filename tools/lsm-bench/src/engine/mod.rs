@@ -3,11 +3,14 @@
 //!
 //! Failure: every unexpected answer of an engine ends the process with a text; a benchmark that goes on is a lie.
 
+pub mod fjall;
 pub mod leveldb;
 pub mod lmdb;
 pub mod lsm;
 pub mod rocksdb;
+pub mod tidesdb;
 
+use crate::data::KEY_LEN;
 use std::path::Path;
 
 /// What all engines get alike.
@@ -23,6 +26,8 @@ pub struct Settings {
     pub block_bytes: usize,
     /// LZ4 (the engine's own fast codec where it has no LZ4) or none.
     pub is_compressed: bool,
+    /// Whether the writes to come will ask to be synced, for engines that decide it when they are opened.
+    pub is_synced: bool,
     /// A bag of further settings for the engine, `name=value`.
     pub extra: Vec<(String, String)>,
 }
@@ -44,10 +49,31 @@ pub trait Engine: Sync + Sized {
     fn flush(&self);
     /// Compacts all into the last level and waits.
     fn compact(&self);
-    /// Whether flushes or compactions run or are due.
-    fn is_busy(&self) -> bool;
-    /// What a write without sync survives, in words.
-    fn durability() -> &'static str;
+    /// Whether flushes or compactions run or are due; none if the engine does not tell.
+    fn is_busy(&self) -> Option<bool>;
+    /// What holds for its numbers: what a write without sync survives, what is checksummed, how it is compressed.
+    fn mode(settings: &Settings) -> Mode;
+    /// What it is set to, for the reader of the results.
+    fn describe(settings: &Settings) -> String;
+}
+
+/// Under what conditions numbers were measured; stands beside each of them.
+#[derive(Clone, Debug)]
+pub struct Mode {
+    /// What a write survives when it is not synced: `log` (the process), or in words.
+    pub durability: &'static str,
+    /// Checksums that are verified when data is read, or `no checksums`.
+    pub checksums: &'static str,
+    /// The codec.
+    pub compression: &'static str,
+}
+
+impl Mode {
+    /// In a few words.
+    pub fn text(&self, is_synced: bool) -> String {
+        let durability = if is_synced { "fsync" } else { self.durability };
+        format!("{durability}, {}, {}", self.checksums, self.compression)
+    }
 }
 
 /// One thread's access to an engine.
@@ -59,12 +85,22 @@ pub trait Session {
 
     /// Writes one entry; synced to the device before it returns if `is_synced`.
     fn put(&mut self, key: &[u8], value: &[u8], is_synced: bool);
+    /// Deletes one entry.
+    fn delete(&mut self, key: &[u8]);
     /// Adds to the session's batch.
     fn batch_put(&mut self, key: &[u8], value: &[u8]);
     /// Writes the session's batch and empties it.
     fn batch_write(&mut self);
     /// Reads into `buffer`; the value's length.
     fn get(&mut self, key: &[u8], buffer: &mut [u8]) -> Option<usize>;
+    /// Reads several, each answer given to `each` with its place; by the engine's own call if it has one. `buffer` takes
+    /// a value.
+    fn multi_get(&mut self, keys: &[[u8; KEY_LEN]], buffer: &mut [u8], each: &mut impl FnMut(usize, Option<&[u8]>)) {
+        for (place, key) in keys.iter().enumerate() {
+            let len = self.get(key, buffer);
+            each(place, len.map(|len| &buffer[..len]));
+        }
+    }
     /// An iterator over now.
     fn cursor(&mut self) -> Self::Cursor<'_>;
 }

@@ -3,7 +3,8 @@
 //!
 //! Reads use `rocksdb_get_into_buffer` and the slice functions of iterators, the fastest calls of the interface.
 
-use super::{Cursor, Engine, Session, Settings, bytes, fail, need};
+use super::{Cursor, Engine, Mode, Session, Settings, bytes, fail, need};
+use crate::data::KEY_LEN;
 use crate::dl::Library;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
@@ -53,6 +54,12 @@ crate::api!(Api {
     flush_options = "rocksdb_flushoptions_create": fn() -> P;
     put = "rocksdb_put": fn(P, P, *const u8, usize, *const u8, usize, Err);
     get = "rocksdb_get_into_buffer": fn(P, P, *const u8, usize, *mut u8, usize, *mut usize, *mut u8, Err) -> u8;
+    delete = "rocksdb_delete": fn(P, P, *const u8, usize, Err);
+    family = "rocksdb_get_default_column_family_handle": fn(P) -> P;
+    multi_get = "rocksdb_batched_multi_get_cf":
+        fn(P, P, P, usize, *const *const u8, *const usize, *mut P, *mut *mut c_char, u8);
+    pinned_value = "rocksdb_pinnableslice_value": fn(P, *mut usize) -> *const u8;
+    pinned_destroy = "rocksdb_pinnableslice_destroy": fn(P);
     batch_create = "rocksdb_writebatch_create": fn() -> P;
     batch_destroy = "rocksdb_writebatch_destroy": fn(P);
     batch_clear = "rocksdb_writebatch_clear": fn(P);
@@ -78,6 +85,7 @@ crate::api!(Api {
 pub struct RocksDb {
     api: Api,
     db: P,
+    family: P,
     write: P,
     write_synced: P,
     read: P,
@@ -94,12 +102,16 @@ fn check(what: &str, error: *mut c_char) {
     }
 }
 
+fn is_tuned(settings: &Settings) -> bool {
+    settings.extra.iter().any(|(key, value)| key == "variant" && value == "tuned")
+}
+
 /// Options as the settings say.
 ///
 /// # Safety
 /// `api` is RocksDB's.
 unsafe fn options(api: &Api, settings: &Settings) -> P {
-    let is_tuned = settings.extra.iter().any(|(key, value)| key == "variant" && value == "tuned");
+    let is_tuned = is_tuned(settings);
     // SAFETY: live option objects; the cache and the filter policy are owned by the table options from then on.
     unsafe {
         let table = (api.table_create)();
@@ -144,7 +156,8 @@ impl Engine for RocksDb {
             (api.options_destroy)(options);
             let (write, write_synced, read) = ((api.write_options)(), (api.write_options)(), (api.read_options)());
             (api.write_options_sync)(write_synced, 1);
-            RocksDb { api, db, write, write_synced, read }
+            let family = (api.family)(db);
+            RocksDb { api, db, family, write, write_synced, read }
         }
     }
 
@@ -171,8 +184,8 @@ impl Engine for RocksDb {
         unsafe { (self.api.compact)(self.db, null(), 0, null(), 0) };
     }
 
-    fn is_busy(&self) -> bool {
-        [
+    fn is_busy(&self) -> Option<bool> {
+        let is_busy = [
             c"rocksdb.num-running-compactions",
             c"rocksdb.num-running-flushes",
             c"rocksdb.compaction-pending",
@@ -184,11 +197,29 @@ impl Engine for RocksDb {
             // SAFETY: an open database.
             unsafe { (self.api.property)(self.db, name.as_ptr(), &mut value) };
             value > 0
-        })
+        });
+        Some(is_busy)
     }
 
-    fn durability() -> &'static str {
-        "log, survives the process"
+    fn mode(settings: &Settings) -> Mode {
+        let compression = if settings.is_compressed { "LZ4" } else { "not compressed" };
+        Mode { durability: "log", checksums: "XXH3", compression }
+    }
+
+    fn describe(settings: &Settings) -> String {
+        let mut text = format!(
+            "RocksDB 11.8 (librocksdb-sys 0.19.0, release build for this processor): write_buffer_size {}, block_size {}, \
+             HyperClockCache {}, bloom 10 bits a key, {}, max_background_jobs 2, the rest default",
+            settings.memtable_bytes,
+            settings.block_bytes,
+            settings.cache_bytes,
+            if settings.is_compressed { "LZ4" } else { "no compression" }
+        );
+        if is_tuned(settings) {
+            text += "; tuned: max_write_buffer_number 4, recycle_log_file_num 4, pipelined writes, memtable bloom 0.05 with \
+                     whole keys, hash index in data blocks (0.75)";
+        }
+        text
     }
 }
 
@@ -214,6 +245,14 @@ impl Session for RocksSession<'_> {
             put(engine.db, options, key.as_ptr(), key.len(), value.as_ptr(), value.len(), &mut error);
         }
         check("put", error);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        let engine = self.engine;
+        let mut error = null_mut();
+        // SAFETY: a live slice.
+        unsafe { (engine.api.delete)(engine.db, engine.write, key.as_ptr(), key.len(), &mut error) };
+        check("delete", error);
     }
 
     fn batch_put(&mut self, key: &[u8], value: &[u8]) {
@@ -248,6 +287,52 @@ impl Session for RocksSession<'_> {
             fail("rocksdb: get: a value longer than the buffer");
         }
         Some(len)
+    }
+
+    fn multi_get(&mut self, keys: &[[u8; KEY_LEN]], buffer: &mut [u8], each: &mut impl FnMut(usize, Option<&[u8]>)) {
+        const MANY: usize = 64;
+        let api = &self.engine.api;
+        let count = keys.len();
+        if count > MANY {
+            fail("rocksdb: multi_get: too many keys");
+        }
+        let mut starts = [null(); MANY];
+        starts.iter_mut().zip(keys).for_each(|(start, key)| *start = key.as_ptr());
+        let (mut values, mut errors) = ([null_mut(); MANY], [null_mut(); MANY]);
+        // SAFETY: live keys; room for `count` answers.
+        unsafe {
+            let (db, read, family) = (self.engine.db, self.engine.read, self.engine.family);
+            let (starts, lens) = (starts.as_ptr(), [KEY_LEN; MANY]);
+            (api.multi_get)(
+                db,
+                read,
+                family,
+                count,
+                starts,
+                lens.as_ptr(),
+                values.as_mut_ptr(),
+                errors.as_mut_ptr(),
+                0,
+            );
+        }
+        for place in 0..count {
+            check("multi_get", errors[place]);
+            if values[place].is_null() {
+                each(place, None);
+                continue;
+            }
+            let mut len = 0;
+            // SAFETY: a slice that the call gave, released after it was copied.
+            unsafe {
+                let at = (api.pinned_value)(values[place], &mut len);
+                if len > buffer.len() {
+                    fail("rocksdb: multi_get: a value longer than the buffer");
+                }
+                buffer[..len].copy_from_slice(bytes(at, len));
+                (api.pinned_destroy)(values[place]);
+            }
+            each(place, Some(&buffer[..len]));
+        }
     }
 
     fn cursor(&mut self) -> RocksCursor<'_> {
