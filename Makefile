@@ -32,7 +32,7 @@ INSTALL  := PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' BIN
             DESTDIR='$(DESTDIR)' RELEASE='$(abspath $(RELEASE))' VERSION='$(VERSION)' TOOL='$(TOOL)' STRIP='$(STRIP)' \
             RELOCATABLE='$(RELOCATABLE)' CC='$(CC)' packaging/install.sh
 
-.PHONY: all lib tool demo test examples install uninstall deb clean help need-cargo need-cc
+.PHONY: all lib tool demo test examples bench install uninstall deb clean help need-cargo need-cc
 all: lib tool
 
 help:
@@ -40,6 +40,8 @@ help:
 	@echo 'make demo [DIR=folder]  builds and loads a real folder tree, reads it back, reopens, compares'
 	@echo 'make test               Rust tests and C programs; what is missing on this machine is named and skipped'
 	@echo 'make examples           builds and runs the programs of examples-c/'
+	@echo 'make bench [BENCH="--scale 0.1"]  compares with other engines, as docs/PERFORMANCE.md shows it; 25 minutes, after'
+	@echo '                        the peers were built once (10 to 25 minutes)'
 	@echo 'make install [PREFIX=/usr/local] [LIBDIR=] [INCLUDEDIR=] [BINDIR=] [DATADIR=] [DESTDIR=] [STRIP=1]; make uninstall'
 	@echo 'make deb                Debian packages in $(TARGET)/deb'
 	@echo 'make clean'
@@ -83,6 +85,14 @@ test: lib
 	@if ! command -v $(firstword $(CC)) >/dev/null 2>&1; then echo 'skipped: $(firstword $(CC)) not found'; \
 	elif [ ! -x ffi-tests/run.sh ]; then echo 'skipped: ffi-tests/run.sh not found'; \
 	else CC='$(CC)' ffi-tests/run.sh; fi
+
+# The published comparison; BENCH="..." passes options on (tools/lsm-bench: lsm-bench help). Peers that cannot be built
+# are named and left out.
+bench: lib
+	@[ -e $(TARGET)/peers/librocksdb.so ] || tools/lsm-bench/build-peers.sh || true
+	$(CARGO) build --release --locked --manifest-path tools/lsm-bench/Cargo.toml --target-dir $(TARGET)/bench
+	$(TARGET)/bench/release/lsm-bench publish $(BENCH)
+	$(CARGO) xtask results
 
 # Where cargo is not found (root's PATH under sudo), what `make` built before is installed.
 HAS_CARGO := $(shell command -v $(CARGO) 2>/dev/null)

@@ -11,6 +11,7 @@ use super::lane::{STRIP_GAIN_MIN, next_leaf, settled};
 use super::leaf::{LeafAt, Perm, SLOTS};
 use super::node::{NodeAt, VersionAt};
 use super::search::{Spot, find_in_leaf, leaf_prefix};
+use super::steps::step;
 use super::store::{Grant, Store};
 use super::{Aim, MemTable};
 use crate::base::ids::SeqNo;
@@ -136,6 +137,10 @@ impl MemTable {
     #[cold]
     fn help(&self, at: LeafAt, perm: Perm, other: NodeAt) {
         let leaf = self.store.leaf(at);
+        #[cfg(test)]
+        if super::steps::hooks::waits_for_latch(|| leaf.perm() == perm) {
+            return;
+        }
         if leaf.perm() == perm {
             let key = self.store.key(other);
             let (rank, same) = find_in_leaf(&self.store, at, perm, key);
@@ -221,6 +226,10 @@ impl MemTable {
     fn split(&self, at: LeafAt, perm: Perm, key: &[u8]) {
         let store = &self.store;
         let leaf = store.leaf(at);
+        #[cfg(test)]
+        if super::steps::hooks::waits_for_latch(|| leaf.next().1 && leaf.replacement().is_none()) {
+            return;
+        }
         let next = leaf.seal();
         if !leaf.replacement().is_none() {
             return;
@@ -270,6 +279,7 @@ impl MemTable {
         let way = if is_last {
             // Release: passes the leaf on; pairs with the Acquire in `search_tail`. A late store may lead back to an
             // older leaf, which costs a few steps until the next one.
+            step("tail");
             self.tail.store(leaf.0, Ordering::Release);
             self.lane.last(&self.store)
         } else {

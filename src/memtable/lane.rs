@@ -19,6 +19,7 @@
 
 use super::leaf::{Leaf, LeafAt};
 use super::node::NodeAt;
+use super::steps::step;
 use super::store::{Lane, LaneAt, Store};
 use crate::base::key::{common_prefix_len, prefix_u64};
 use crate::base::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -226,21 +227,25 @@ impl FenceLane {
     /// Leads a word that led to `old` to its replacement. Release: the replacement was seen through an Acquire and is
     /// passed on; pairs with the Acquire in `find`.
     pub fn repair(word: &AtomicU32, old: LeafAt, by: LeafAt) {
+        step("repair lane");
         let _ = word.compare_exchange(old.0, by.0, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// Counts a new leaf below `chunk` (at `key`) and rebuilds what is due, if nobody else does.
     pub fn note_split(&self, store: &Store, chunk: Lane<'_>, key: &[u8]) {
         // Relaxed: a statistic.
+        step("count split");
         let splits = chunk.head.splits.fetch_add(1, Ordering::Relaxed) + 1;
         if (splits as usize) < SPLITS_MIN.max(chunk.nodes.len() / 6) {
             return;
         }
         // Acquire: pairs with the Release store below, so that the last builder's work is seen.
+        step("begin building");
         if self.building.load(Ordering::Relaxed) || self.building.swap(true, Ordering::Acquire) {
             return;
         }
         self.renew(store, key);
+        step("end building");
         self.building.store(false, Ordering::Release);
     }
 
@@ -255,12 +260,14 @@ impl FenceLane {
             return;
         }
         let (new, len) = renew_chunk(store, old);
+        step("chunk");
         // Release: publishes the chunk; pairs with the Acquire in `find`.
         top.to[i].store(new.0, Ordering::Release);
         let grown = (len / CHUNK_LEN).saturating_sub((old.nodes.len() / CHUNK_LEN).max(1));
         if grown > 0 {
             let grown = top.head.splits.fetch_add(grown as u32, Ordering::Relaxed) as usize + grown;
             if grown >= (top.nodes.len() / 8).max(1) {
+                step("top");
                 // Release: publishes the top; pairs with the Acquire in `top`.
                 self.top.store(renew_top(store, top).0, Ordering::Release);
             }

@@ -21,6 +21,7 @@
 //! Threads: any number at once; `strip`, `lo`, `hi` and the filled slots of a new leaf are stored before it is published.
 
 use super::node::NodeAt;
+use super::steps::step;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Keys in a leaf.
@@ -213,6 +214,7 @@ impl Leaf {
             self.slots[slot].store(node.0, Ordering::Release);
             return Ok(());
         }
+        step("claim");
         match self.slots[slot].compare_exchange(0, node.0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Ok(()),
             Err(other) => Err(NodeAt(other)),
@@ -224,7 +226,9 @@ impl Leaf {
     /// the claim's Acquire), become visible to whoever loads the permutation with Acquire.
     #[inline]
     pub fn publish(&self, perm: Perm, rank: usize, prefix: u64) {
+        step("prefix");
         self.prefixes[perm.count()].store(prefix, Ordering::Relaxed);
+        step("publish");
         let new = perm.with_next_at(rank);
         let _ = self.perm.compare_exchange(perm.0, new.0, Ordering::AcqRel, Ordering::Relaxed);
     }
@@ -238,6 +242,7 @@ impl Leaf {
     /// Puts `left` in this leaf's place; false if another was first. AcqRel: publishes both halves; pairs with
     /// `replacement`.
     pub fn replace(&self, left: LeafAt) -> bool {
+        step("replace");
         self.repl.compare_exchange(0, left.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -250,17 +255,20 @@ impl Leaf {
 
     /// Makes `next` final and returns it. AcqRel: later `append`s fail, earlier ones are seen.
     pub fn seal(&self) -> LeafAt {
+        step("seal");
         LeafAt(self.next.fetch_or(SEALED, Ordering::AcqRel) & !SEALED)
     }
 
     /// Puts `leaf` behind this one, before `next`; false if `next` was changed or sealed. AcqRel: publishes the leaf.
     pub fn append(&self, next: LeafAt, leaf: LeafAt) -> bool {
+        step("append");
         self.next.compare_exchange(next.0, leaf.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Skips a replaced successor. Its loss or failure only costs a later walker a step. AcqRel: passes the
     /// replacement on, which this thread saw through an Acquire.
     pub fn repair(&self, next: LeafAt, by: LeafAt) {
+        step("repair link");
         let _ = self.next.compare_exchange(next.0, by.0, Ordering::AcqRel, Ordering::Relaxed);
     }
 

@@ -22,6 +22,7 @@ mod lane;
 mod leaf;
 mod node;
 mod search;
+mod steps;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use lane::FenceLane;
 use leaf::LeafAt;
 use node::NodeAt;
 use std::sync::Arc;
+use steps::step;
 use store::{Grant, Store};
 
 /// Settings of a memtable.
@@ -151,11 +153,14 @@ impl MemTable {
         assert!(key.len() <= KEY_LEN_MAX && value.len() <= VALUE_LEN_MAX, "an entry exceeds the limits");
         assert!(space.grant.entries() > 0, "a memtable insert exceeds its reservation");
         debug_assert_eq!(aim.hash, key_hash(key), "the aim of another key");
+        step("filter");
         bloom::add(self.store.bloom(), aim.hash);
         self.put(&mut space.grant, &Insert { key, seq, kind, value }, aim);
         self.store.spend(&mut space.grant);
+        step("count");
         // Relaxed: a count orders nothing.
         self.entries.fetch_add(1, Ordering::Relaxed);
+        step("done");
     }
 
     /// Whether `key` may be in the memtable; `hash` is `key_hash(key)`. One cache line.

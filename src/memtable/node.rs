@@ -15,6 +15,7 @@
 //!   1983): a search for an old version takes O(log n) steps when versions arrived about in order, and is right however
 //!   they arrived, because a search only skips to versions that are themselves too new.
 
+use super::steps::step;
 use crate::base::ids::SeqNo;
 use crate::base::key::EntryKind;
 use crate::base::sync::{AtomicU32, Ordering};
@@ -119,6 +120,7 @@ impl NodeHead {
     /// Makes `version` the newest if `newest` still is. AcqRel: publishes it; pairs with `newest`.
     #[inline]
     pub fn push(&self, newest: VersionAt, version: VersionAt) -> bool {
+        step("push version");
         self.newest.compare_exchange(newest.0, version.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
@@ -175,6 +177,7 @@ impl Version {
     /// Puts `version` between this one and `older`. AcqRel: publishes it; pairs with `older`.
     #[inline]
     pub fn insert_older(&self, older: VersionAt, version: VersionAt) -> bool {
+        step("insert version");
         self.older.compare_exchange(older.0, version.0, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 

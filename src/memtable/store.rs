@@ -21,6 +21,7 @@
 
 use super::leaf::{LEAF_BYTES, Leaf, LeafAt};
 use super::node::{NODE_BYTES, NodeAt, NodeHead, VERSION_BYTES, Version, VersionAt};
+use super::steps::step;
 use crate::base::arena::{ARENA_BYTES_MAX, ARENA_UNIT, Arena};
 use crate::base::ids::SeqNo;
 use crate::base::key::EntryKind;
@@ -198,6 +199,7 @@ impl Store {
                 return None;
             }
             let new = old + units + (u64::from(entries) << 32);
+            step("grant");
             match self.granted.0.compare_exchange_weak(old, new, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return Some(Grant { at: old as u32, end: new as u32, entries }),
                 Err(now) => old = now,
@@ -224,6 +226,7 @@ impl Store {
             if granted as u32 == grant.end {
                 let less = granted - u64::from(grant.end - grant.at);
                 // The bytes were never stored to, so they are still zero (arena I1).
+                step("give back");
                 let _ = self.granted.0.compare_exchange(granted, less, Ordering::Relaxed, Ordering::Relaxed);
             }
             grant.end = grant.at;
@@ -349,6 +352,7 @@ impl Store {
 
     fn new_index(&self, bytes: usize) -> u32 {
         let units = bytes.next_multiple_of(INDEX_UNIT) / ARENA_UNIT;
+        step("take index");
         // Relaxed: addresses are published by other words.
         let start = self.index.fetch_sub(units as u64, Ordering::Relaxed) - units as u64;
         let nodes_end = u64::from(self.granted.0.load(Ordering::Relaxed) as u32);
@@ -365,6 +369,7 @@ impl Store {
             // A stale link is possible when another thread was faster; then the tag has changed and the CAS fails.
             let link = self.leaf(at).pool_link().load(Ordering::Relaxed);
             let new = ((head >> 32).wrapping_add(1) << 32) | u64::from(link);
+            step("take pooled");
             match self.pool.compare_exchange_weak(head, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return at,
                 Err(now) => head = now,
@@ -380,6 +385,7 @@ impl Store {
             self.leaf(at).pool_link().store(head as u32, Ordering::Relaxed);
             let new = ((head >> 32).wrapping_add(1) << 32) | u64::from(at.0);
             // Release: pairs with the Acquire in `new_leaf`, so the link is seen.
+            step("pool");
             match self.pool.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => head = now,

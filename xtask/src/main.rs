@@ -6,6 +6,7 @@
 //!     plant [...]        which check notices which bug planted in the engine; see `plant/mod.rs`
 //!     soak [...]         the reliability checks for hours, and the table of what they reached; see `soak/mod.rs`
 //!     deny               what may be linked in: licences, sources, versions
+//!     results            writes the tables of docs/PERFORMANCE.md from docs/results
 //!     ci                 .ci/run
 //!
 //! Std only: `tidy` must build in seconds. What needs cbindgen is the package `xtask-header`.
@@ -14,6 +15,7 @@ mod abi;
 mod cheader;
 mod deny;
 mod format_doc;
+mod json;
 mod layers;
 mod layout;
 mod length;
@@ -21,9 +23,11 @@ mod lex;
 mod names;
 mod paths;
 mod plant;
+mod results;
+mod results_tables;
 mod rules;
-mod signatures;
 mod run;
+mod signatures;
 mod soak;
 mod source;
 mod text;
@@ -32,8 +36,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str =
-    "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | plant [...] | soak [...] | deny | ci";
+const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | results | plant [...] | soak [...] | deny | ci";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
             delegate(Command::new(cargo).args(package).args(rest).current_dir(&root))
                 .and_then(|_| layout::run(&root, rest.contains(&"--check")))
         }
+        ["results"] => results::run(&root),
         ["abi"] => abi::run(&root, &root.join("target/release/liblsm.so")),
         ["abi", file] => abi::run(&root, Path::new(file)),
         ["deny"] => deny::run(&root),

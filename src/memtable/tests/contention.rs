@@ -7,7 +7,7 @@ use std::thread;
 const THREADS: usize = if cfg!(miri) { 3 } else { 6 };
 
 /// Every version that was put is there, in order, each key once.
-fn check_whole(table: &Arc<MemTable>, keys: usize, versions: usize) {
+pub fn check_whole(table: &Arc<MemTable>, keys: usize, versions: usize) {
     let mut cursor = table.cursor(View::All);
     cursor.seek_first().unwrap();
     let rows = forward(&mut cursor);

@@ -4,6 +4,7 @@
 mod contention;
 mod model;
 mod space;
+mod stopped;
 
 use super::*;
 use crate::base::iter::Cursor;
