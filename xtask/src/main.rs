@@ -7,6 +7,7 @@
 //!     soak [...]         the reliability checks for hours, and the table of what they reached; see `soak/mod.rs`
 //!     deny               what may be linked in: licences, sources, versions
 //!     results            writes the tables of docs/PERFORMANCE.md from docs/results
+//!     guard [--bless]    instructions of the C interface's calls against their ceilings; --bless lowers them
 //!     ci                 .ci/run
 //!
 //! Std only: `tidy` must build in seconds. What needs cbindgen is the package `xtask-header`.
@@ -15,6 +16,7 @@ mod abi;
 mod cheader;
 mod deny;
 mod format_doc;
+mod guard;
 mod json;
 mod layers;
 mod layout;
@@ -36,7 +38,8 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | results | plant [...] | soak [...] | deny | ci";
+const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | results | guard [--bless] | plant [...] \
+                     | soak [...] | deny | ci";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
         ["deny"] => deny::run(&root),
         ["soak", rest @ ..] => soak::run(&root, rest),
         ["plant", rest @ ..] => plant::run(&root, rest),
+        ["guard"] => guard::run(&root, false),
+        ["guard", "--bless"] => guard::run(&root, true),
         ["ci"] => delegate(Command::new(root.join(".ci/run")).current_dir(&root)),
         _ => Err(USAGE.into()),
     };

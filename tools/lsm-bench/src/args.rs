@@ -117,10 +117,11 @@ pub fn contestant(spec: &str) -> Contestant {
     let (label, rest) = head.split_once('=').map_or((None, head), |(label, rest)| (Some(label), rest));
     let (kind, library) = rest.split_once('@').map_or((rest, None), |(kind, library)| (kind, Some(library)));
     let label = label.unwrap_or(kind).to_string();
+    let interval = [("sync".to_string(), "interval".to_string())];
     if kind == "rocksdb-tuned" {
         extra.push(("variant".to_string(), "tuned".to_string()));
-    } else if kind != "lsm" && !extra.is_empty() {
-        fail(&format!("{spec}: only lsm takes options"));
+    } else if kind != "lsm" && !extra.is_empty() && (kind, extra.as_slice()) != ("tidesdb", &interval) {
+        fail(&format!("{spec}: only lsm takes options, and tidesdb sync=interval"));
     }
     let (kind, usual) = match kind {
         "lsm" => ("lsm", "target/release/liblsm.so"),

@@ -101,6 +101,8 @@ pub struct Bench<'p, E: Engine> {
 struct Part {
     latency: Histogram,
     cpu: Duration,
+    start: Instant,
+    end: Instant,
 }
 
 /// A load in one thread: each lap is an operation, from the end of the one before.
@@ -317,17 +319,15 @@ impl<'p, E: Engine> Bench<'p, E> {
         let profiler = self.plan.profile.as_deref().map(|dir| Profiler::start(dir, name));
         reset_peak();
         let (written, cpu) = (written_bytes(), process_time());
-        let start = Instant::now();
         let one = |thread: usize| {
-            let cpu = thread_time();
+            let (cpu, start) = (thread_time(), Instant::now());
             let latency = work(thread);
-            Part { latency, cpu: thread_time() - cpu }
+            Part { latency, cpu: thread_time() - cpu, start, end: Instant::now() }
         };
-        let (parts, seconds) = if threads == 1 {
-            let part = one(0);
-            (vec![part], start.elapsed().as_secs_f64())
+        let parts: Vec<Part> = if threads == 1 {
+            vec![one(0)]
         } else {
-            let barrier = Barrier::new(threads + 1);
+            let barrier = Barrier::new(threads);
             std::thread::scope(|scope| {
                 let (barrier, one) = (&barrier, &one);
                 let handles: Vec<_> = (0..threads)
@@ -338,12 +338,14 @@ impl<'p, E: Engine> Bench<'p, E> {
                         })
                     })
                     .collect();
-                barrier.wait();
-                let start = Instant::now();
-                let parts: Vec<Part> =
-                    handles.into_iter().map(|h| h.join().unwrap_or_else(|_| fail("a thread panicked"))).collect();
-                (parts, start.elapsed().as_secs_f64())
+                handles.into_iter().map(|h| h.join().unwrap_or_else(|_| fail("a thread panicked"))).collect()
             })
+        };
+        // From when the first thread began until the last one ended.
+        let (starts, ends) = (parts.iter().map(|part| part.start), parts.iter().map(|part| part.end));
+        let seconds = match (starts.min(), ends.max()) {
+            (Some(start), Some(end)) => (end - start).as_secs_f64(),
+            _ => fail("no thread ran"),
         };
         let cpu = (process_time() - cpu).as_secs_f64();
         if let Some(profiler) = profiler {
