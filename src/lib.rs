@@ -6,11 +6,12 @@
 //!     L1 fs cache              files; block frames
 //!     L2 batch memtable wal sstable
 //!     L3 version               manifest, levels, table cache
-//!     L4 iter                  merging cursors, retention
+//!     L4 iter inspect          merging cursors, retention; files seen from outside
 //!     L5 flush compaction      jobs that turn runs into tables
 //!     L6 db                    the database: the only layer that spawns threads
 //!
-//! The C ABI (`capi/`) sees what `db`, `error` and `base` make public here, nothing else.
+//! The C ABI (`capi/`) sees what `db`, `error` and `base` make public here, nothing else. The `lsm` tool sees `inspect`
+//! and the types it hands out.
 #![doc(html_no_source)]
 
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
@@ -24,6 +25,7 @@ pub mod db;
 pub mod error;
 pub mod flush;
 pub mod fs;
+pub mod inspect;
 pub mod iter;
 pub mod memtable;
 pub mod sstable;

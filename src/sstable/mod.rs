@@ -10,6 +10,7 @@ mod block;
 mod block_build;
 mod blocks;
 mod cursor;
+mod dump;
 mod filter;
 mod format;
 mod index;
@@ -22,6 +23,7 @@ mod survey;
 mod writer;
 
 pub use cursor::TableCursor;
+pub use dump::{BlockPlace, BlockView, TableOutline, TablePart};
 pub use loose::{read_data_payload, read_properties_payload};
 pub use reader::TableReader;
 pub use salvage::{LostRange, guess_database, salvage};

@@ -355,7 +355,7 @@ impl TableReader {
         self.cache.insert(&self.slots, slot, frame, priority)
     }
 
-    fn read(&self, handle: Handle) -> Result<FrameBuilder> {
+    pub(super) fn read(&self, handle: Handle) -> Result<FrameBuilder> {
         let mut frame = FrameBuilder::zeroed(handle.len as usize)?;
         self.file.read_exact_at(frame.bytes_mut(), handle.offset)?;
         Ok(frame)
@@ -372,7 +372,7 @@ fn decode_meta(identity: FileIdentity, offset: u64, kind: BlockKind, mut bytes: 
     Ok(bytes)
 }
 
-fn unpack(stored: Stored, bytes: &[u8]) -> Result<FrameBuilder> {
+pub(super) fn unpack(stored: Stored, bytes: &[u8]) -> Result<FrameBuilder> {
     let mut payload = FrameBuilder::zeroed(stored.payload_len)?;
     stored.codec.decompress(&bytes[..stored.stored_len], payload.bytes_mut())?;
     Ok(payload)

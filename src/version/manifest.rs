@@ -125,6 +125,14 @@ fn decode_header(bytes: &[u8], identity: FileIdentity) -> Result<u16> {
     Ok(format)
 }
 
+/// Checks the header for itself: answers what it says of its identity, and the file's format.
+pub(super) fn header_alone(bytes: &[u8]) -> Result<(FileIdentity, u16)> {
+    let mut r = Reader::new(bytes, "header");
+    r.take(16)?;
+    let identity = FileIdentity { number: FileNumber(r.u64()?), database: r.u128()? };
+    Ok((identity, decode_header(bytes, identity)?))
+}
+
 #[derive(Clone, Copy)]
 struct RecordHead {
     payload_crc: u32,

@@ -11,12 +11,14 @@
 //!     recover      from files to a state
 //!     salvage      from what is left of damaged files to a new manifest
 //!     loose        manifests from loose bytes, for fuzzers and tools
+//!     dump         the same for people who look into the files
 //!     set          the state in force: log, apply, publish
 //!
 //! Threads: a `Version` is immutable; `VersionSet` serialises edits inside. Failure: see `set`.
 
 mod current;
 mod draft;
+mod dump;
 mod edit;
 mod levels;
 mod loose;
@@ -31,6 +33,9 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use dump::{
+    CurrentFile, ManifestHead, ManifestState, ManifestUnit, dump_manifest, manifest_head, manifest_state, read_current,
+};
 pub use edit::VersionEdit;
 pub use levels::LevelFiles;
 pub use loose::{read_current_bytes, read_manifest_bytes};

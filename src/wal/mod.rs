@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 mod check;
+mod dump;
 pub mod format;
 mod names;
 mod pool;
@@ -37,6 +38,7 @@ mod testing;
 mod tests;
 
 pub use check::{Checked, SegmentFault, check};
+pub use dump::{SegmentHead, SegmentItem, SegmentRecord, dump_segment, segment_head};
 pub use format::payload_crc;
 pub use pool::{PreparedSegment, SegmentPool};
 pub use publish::Publisher;
