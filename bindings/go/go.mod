@@ -1,0 +1,3 @@
+module liblsm.internal/lsm
+
+go 1.19
