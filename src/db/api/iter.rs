@@ -17,7 +17,14 @@ pub struct Iter {
     buffer: Vec<u8>,
     spans: Vec<OwnedSpan>,
     before: Before,
+    /// Of the last `next_many`.
+    direction: Direction,
+    ahead: Option<Ahead>,
 }
+
+/// Bytes that an entry takes besides its key and value where many are packed: without them in the budget, a caller would
+/// read a quarter more small entries than it can take.
+const LENGTHS: usize = 8;
 
 /// Where an entry of `next_many` lies in the iterator's buffer.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +39,17 @@ pub struct OwnedSpan {
     pub value_len: usize,
     /// Sequence number.
     pub seq: SeqNo,
+}
+
+/// The last `next_many` stepped once more than the caller took: the scan stands behind the entry that the iterator does.
+/// Undoing the step would cost a seek for each read, so it is remembered and the next step begins from it.
+struct Ahead {
+    /// Which way the step went.
+    direction: Direction,
+    /// Whether it met an entry, or the end; `None` once the scan may stand anywhere.
+    found: Option<bool>,
+    /// The entry that the iterator stands at.
+    key: Vec<u8>,
 }
 
 /// Where the iterator stood before the last `next_many`.
@@ -52,6 +70,8 @@ impl Iter {
             successor: Vec::new(),
             buffer: Vec::new(),
             spans: Vec::new(),
+            direction: Direction::Forward,
+            ahead: None,
         })
     }
 
@@ -90,6 +110,7 @@ impl Iter {
                 }
             }
         }?;
+        self.ahead = None;
         Ok(self.shown(found))
     }
 
@@ -114,6 +135,22 @@ impl Iter {
     #[inline]
     fn step(&mut self, direction: Direction, deadline: Deadline) -> Result<bool> {
         self.keyspace.db().inner().status.check_open()?;
+        if let Some(ahead) = &mut self.ahead {
+            if ahead.direction == direction
+                && let Some(found) = ahead.found
+            {
+                self.ahead = None;
+                return Ok(found);
+            }
+            ahead.found = None;
+            self.scan.seek_ge(&ahead.key, Deadline::default())?;
+            self.ahead = None;
+        }
+        self.step_scan(direction, deadline)
+    }
+
+    #[inline]
+    fn step_scan(&mut self, direction: Direction, deadline: Deadline) -> Result<bool> {
         match direction {
             Direction::Forward => self.scan.next(deadline),
             Direction::Backward => self.scan.prev(deadline),
@@ -123,7 +160,9 @@ impl Iter {
     /// Up to `max` steps; all their entries stay readable until the next call. Stops after about `bytes_max` bytes and
     /// at the deadline, with at least one entry; empty at the end. An error after the first entry is kept for the next call.
     pub fn next_many(&mut self, direction: Direction, max: usize, bytes_max: usize) -> Result<&[OwnedSpan]> {
-        self.before = if self.scan.is_at() {
+        self.before = if let Some(ahead) = &self.ahead {
+            Before::Entry(ahead.key.clone())
+        } else if self.scan.is_at() {
             Before::Entry(self.scan.entry().key.to_vec())
         } else {
             Before::Elsewhere(self.scan.mark())
@@ -132,13 +171,17 @@ impl Iter {
         self.buffer.clear();
         // One deadline for the call, not one for each step.
         let deadline = self.deadline();
-        while self.spans.len() < max && (self.spans.is_empty() || self.buffer.len() < bytes_max) {
+        let room = |iter: &Iter| iter.buffer.len() + iter.spans.len() * LENGTHS < bytes_max;
+        while self.spans.len() < max && (self.spans.is_empty() || room(self)) {
             if self.spans.len() % 64 == 63 && deadline.passed() {
                 break;
             }
             match self.step(direction, deadline) {
                 Ok(true) => self.keep()?,
-                Ok(false) => break,
+                Ok(false) => {
+                    self.is_ahead(direction, false, self.spans.len());
+                    break;
+                }
                 Err(error) if self.spans.is_empty() => return Err(error),
                 Err(error) => {
                     // The entries so far are good; the step is tried again by the next call, which meets the error.
@@ -148,7 +191,17 @@ impl Iter {
                 }
             }
         }
+        self.direction = direction;
         Ok(&self.spans)
+    }
+
+    /// The scan stands one step behind entry `taken - 1` of the read; nothing to remember when there is no such entry.
+    fn is_ahead(&mut self, direction: Direction, found: bool, taken: usize) {
+        self.ahead = taken.checked_sub(1).map(|last| Ahead {
+            direction,
+            found: Some(found),
+            key: self.span(&self.spans[last]).key.to_vec(),
+        });
     }
 
     fn keep(&mut self) -> Result<()> {
@@ -182,6 +235,12 @@ impl Iter {
 
     /// Puts the iterator back to before entry `index` of the last `next_many`, for a caller who could not take it.
     pub fn unread_from(&mut self, index: usize) -> Result<()> {
+        // The step behind the last entry met the end, or has not been made: only in the second case is one too many taken.
+        if index > 0 && index + 1 == self.spans.len() && self.ahead.is_none() {
+            self.is_ahead(self.direction, true, index);
+            return Ok(());
+        }
+        self.ahead = None;
         let deadline = Deadline::default();
         match (index.checked_sub(1).and_then(|last| self.spans.get(last)), &self.before) {
             (Some(last), _) => {
@@ -199,6 +258,7 @@ impl Iter {
     pub fn refresh(&mut self) -> Result<()> {
         self.keyspace.check()?;
         self.options.snapshot = None;
+        self.ahead = None;
         self.scan = open_scan(&self.keyspace, &self.options)?;
         Ok(())
     }
