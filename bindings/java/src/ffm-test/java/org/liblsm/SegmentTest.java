@@ -43,6 +43,20 @@ class SegmentTest {
     }
 
     @Test
+    void aViewThatLeavesItsFunctionIsDead() {
+        try (Lsm db = Fixture.open(folder)) {
+            db.put(bytes("k"), bytes("v"));
+            try (Pinned pin = db.getPinned(bytes("k"))) {
+                MemorySegment left = pin.read(MemorySegment.class, view -> {
+                    assertEquals('v', view.get(ValueLayout.JAVA_BYTE, 0));
+                    return view;
+                });
+                assertThrows(IllegalStateException.class, () -> left.get(ValueLayout.JAVA_BYTE, 0));
+            }
+        }
+    }
+
+    @Test
     void aForgottenPinEndsItsSegments() {
         try (Lsm db = Fixture.open(folder)) {
             db.put(bytes("k"), bytes("v"));

@@ -44,7 +44,15 @@ final class FfmLibrary extends FfmFunctions {
 
     @Override
     Scope scope(long address, long length) {
-        Arena arena = Arena.ofShared();
+        return scope(Arena.ofShared(), address, length);
+    }
+
+    @Override
+    Scope scopeOfThread(long address, long length) {
+        return scope(Arena.ofConfined(), address, length);
+    }
+
+    private static Scope scope(Arena arena, long address, long length) {
         ByteBuffer buffer = MemorySegment.ofAddress(address).reinterpret(length, arena, null).asReadOnly().asByteBuffer();
         return new Scope() {
             @Override

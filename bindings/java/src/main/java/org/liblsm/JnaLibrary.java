@@ -55,6 +55,11 @@ final class JnaLibrary extends Library {
     }
 
     @Override
+    Scope scopeOfThread(long address, long length) {
+        return scope(address, length);
+    }
+
+    @Override
     long malloc(long bytes) {
         return Native.malloc(bytes);
     }

@@ -31,6 +31,9 @@ abstract class Library {
     /** A view that {@link Scope#close} makes unusable before the memory is given back. */
     abstract Scope scope(long address, long length);
 
+    /** The same for one thread, which is cheaper; it must also be the one that closes it. */
+    abstract Scope scopeOfThread(long address, long length);
+
     abstract long malloc(long bytes);
 
     abstract void free(long address);

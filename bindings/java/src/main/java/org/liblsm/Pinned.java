@@ -4,13 +4,16 @@ import static org.liblsm.Library.LIB;
 
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.util.function.Function;
 
 /**
  * A value that was read without copying it: the bytes are the library's own. They stay readable until {@link #close},
  * whatever happens to the key or the database. Any number of threads at once.
  *
- * <p>With FFM a view that is used after the close throws {@link IllegalStateException}. With JNA it stays readable, and the
- * value is given back when the garbage collector has found every view.
+ * <p>{@link #read} lends a view for the time of a function, which is the cheapest way. {@link #buffer} and {@link #as} lend
+ * one until the close, to any thread: with FFM such a view throws {@link IllegalStateException} afterwards, and the close
+ * takes some microseconds longer, because the JVM has to make sure of that on all threads. With JNA a view stays readable,
+ * and the value is given back when the garbage collector has found every view.
  */
 public final class Pinned implements AutoCloseable {
     private final Held held;
@@ -20,8 +23,10 @@ public final class Pinned implements AutoCloseable {
         private final long value;
         private final long data;
         private final int length;
+        /** Who needs the value: the object itself until its close, and each scope. The last one gives it back. */
+        private int holders = 1;
         private Library.Scope scope;
-        private boolean isDone;
+        private boolean isClosed;
 
         Held(long value, long data, long length) {
             super("a Pinned value");
@@ -30,43 +35,42 @@ public final class Pinned implements AutoCloseable {
             this.length = Math.toIntExact(length);
         }
 
-        synchronized ByteBuffer buffer() {
-            if (isDone) {
+        synchronized void hold() {
+            if (isClosed) {
                 throw LsmException.closed("the pinned value");
             }
+            holders++;
+        }
+
+        synchronized void drop() {
+            holders--;
+            if (holders == 0) {
+                LIB.lsm_value_release(value);
+            }
+        }
+
+        synchronized ByteBuffer buffer() {
+            hold();
             if (scope == null) {
                 scope = LIB.scope(data, length);
+            } else {
+                drop();
             }
             return scope.buffer();
         }
 
-        synchronized byte[] copy() {
-            if (isDone) {
-                throw LsmException.closed("the pinned value");
-            }
-            byte[] copy = new byte[length];
-            LIB.view(data, length).get(0, copy);
-            return copy;
-        }
-
         /** Throws, and changes nothing, while another thread has the view in a system call. */
-        synchronized void end() {
-            if (isDone) {
+        @Override
+        synchronized void release() {
+            if (isClosed) {
                 return;
             }
-            long pinned = value;
-            if (scope == null) {
-                LIB.lsm_value_release(pinned);
-            } else {
-                scope.close(() -> LIB.lsm_value_release(pinned));
+            if (scope != null) {
+                scope.close(this::drop);
+                scope = null;
             }
-            scope = null;
-            isDone = true;
-        }
-
-        @Override
-        void release() {
-            end();
+            isClosed = true;
+            drop();
         }
     }
 
@@ -80,16 +84,35 @@ public final class Pinned implements AutoCloseable {
         return held.length;
     }
 
-    /** A copy. */
-    public byte[] bytes() {
+    /**
+     * What the function makes of the bytes, which it sees as a {@code MemorySegment} (Java 22 and later, FFM), a
+     * {@code ByteBuffer} or a copy in a {@code byte[]}. The view ends with the function; a close meanwhile waits for it.
+     */
+    public <T, R> R read(Class<T> type, Function<? super T, ? extends R> function) {
+        held.hold();
+        Library.Scope scope = LIB.scopeOfThread(held.data, held.length);
         try {
-            return held.copy();
+            return function.apply(LIB.as(scope.buffer(), type));
         } finally {
+            scope.close(held::drop);
             Reference.reachabilityFence(this);
         }
     }
 
-    /** The bytes themselves, read-only. */
+    /** A copy. */
+    public byte[] bytes() {
+        held.hold();
+        try {
+            byte[] copy = new byte[held.length];
+            LIB.view(held.data, held.length).get(0, copy);
+            return copy;
+        } finally {
+            held.drop();
+            Reference.reachabilityFence(this);
+        }
+    }
+
+    /** The bytes themselves, read-only, until the close. */
     public ByteBuffer buffer() {
         try {
             return held.buffer().duplicate();
@@ -98,15 +121,15 @@ public final class Pinned implements AutoCloseable {
         }
     }
 
-    /** The bytes themselves as {@code MemorySegment} (Java 22 and later, FFM) or {@code ByteBuffer}; a copy as {@code byte[]}. */
+    /** The same as {@code MemorySegment} (Java 22 and later, FFM) or {@code ByteBuffer}; a copy as {@code byte[]}. */
     public <T> T as(Class<T> type) {
         return LIB.as(buffer(), type);
     }
 
-    /** Gives the value back. A second close does nothing. */
+    /** Ends the views and gives the value back. A second close does nothing. */
     @Override
     public void close() {
-        held.end();
+        held.release();
         held.close();
     }
 }

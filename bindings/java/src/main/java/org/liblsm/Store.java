@@ -168,7 +168,7 @@ public abstract sealed class Store permits Lsm, Keyspace {
         }
     }
 
-    /** The value of a key without a copy, or {@code null}. Close it. */
+    /** The value of a key without a copy, or {@code null}. Close it. For values of some KiB and more; small ones {@link #get} copies sooner. */
     public final Pinned getPinned(byte[] key) {
         return getPinned(key, ReadOptions.DEFAULT);
     }

@@ -174,6 +174,26 @@ class LifeTest {
     }
 
     @Test
+    void aFunctionReadsAPinEvenWhileItIsClosed() {
+        byte[] value = new byte[100_000];
+        new Random(2).nextBytes(value);
+        db.put(bytes("k"), value);
+        db.flush();
+        Pinned pin = db.getPinned(bytes("k"));
+        assertEquals(ByteBuffer.wrap(value), pin.read(ByteBuffer.class, view -> ByteBuffer.wrap(pin.read(byte[].class, copy -> copy))));
+        boolean isSame = pin.read(ByteBuffer.class, view -> {
+            pin.buffer();
+            pin.close();
+            db.compact();
+            db.clearCache();
+            assertThrows(LsmException.Closed.class, pin::bytes);
+            return view.equals(ByteBuffer.wrap(value));
+        });
+        assertTrue(isSame, "the close waits for the function");
+        assertThrows(LsmException.Closed.class, () -> pin.read(ByteBuffer.class, view -> view));
+    }
+
+    @Test
     void aPinMayBeReadAndClosedByOtherThreads() throws InterruptedException {
         db.put(bytes("k"), bytes("value"));
         Pinned pin = db.getPinned(bytes("k"));
