@@ -206,6 +206,12 @@ class failure {
   std::int32_t os() const noexcept { return lsm_error_os(error_.get()); }
   /** LSM_ERROR_* or-ed. */
   std::uint32_t flags() const noexcept { return lsm_error_flags(error_.get()); }
+  /** The same call may succeed later. */
+  bool is_retryable() const noexcept { return (flags() & LSM_ERROR_RETRYABLE) != 0; }
+  /** No more writes until the database is opened again. */
+  bool is_fatal() const noexcept { return (flags() & LSM_ERROR_FATAL) != 0; }
+  /** It happened in a background thread. */
+  bool is_background() const noexcept { return (flags() & LSM_ERROR_BACKGROUND) != 0; }
   /** For a person; valid while this object lives. */
   const char *message() const noexcept { return error_ ? lsm_error_message(error_.get()) : name(); }
 
@@ -266,9 +272,19 @@ class LSM_DETAIL_NODISCARD result {
   T &&operator*() && noexcept { return std::move(checked()); }
   /** As value(). */
   T *operator->() noexcept { return &checked(); }
+  /** As value(). */
+  const T &value() const & noexcept { return checked(); }
+  /** As value(). */
+  const T &operator*() const & noexcept { return checked(); }
+  /** As value(). */
+  const T *operator->() const noexcept { return &checked(); }
 
  private:
   T &checked() noexcept {
+    if (!value_) std::abort();
+    return *value_;
+  }
+  const T &checked() const noexcept {
     if (!value_) std::abort();
     return *value_;
   }
@@ -351,7 +367,8 @@ class options {
   /** Every option at its default. */
   options() : raw_(lsm_options_new()) {}
   /** A copy, with the same log callback. */
-  options(const options &other) : raw_(lsm_options_clone(other.raw_.get())) {}
+  options(const options &other)
+      : raw_(lsm_options_clone(other.raw_.get())), failure_(other.failure_.code(), nullptr) {}
   /** Takes the bag over. */
   options(options &&other) noexcept = default;
   /** Takes the bag over. */
@@ -654,8 +671,8 @@ class cursor {
 
 /** The entries between two bounds or under a prefix, for a range-based for loop:
  * `for (auto [key, value] : db.range("a", "b"))`. One moment of the database; views are valid until the next step. Entries are
- * fetched some at a time, so a step is rarely a call. Single pass: begin() starts over. A failure throws from begin() or ++;
- * without exceptions the loop ends and why() says it. */
+ * fetched some at a time, so a step is rarely a call. Single pass: begin() starts over. Move it before the loop, not in it. A
+ * failure throws from begin() or ++; without exceptions the loop ends and why() says it. */
 class range {
  public:
   /** An input iterator. */
@@ -760,17 +777,16 @@ class range {
 /** Puts and deletes encoded by the program, for one keyspace, written as one batch by one call: the cheapest way in. */
 class packed {
  public:
-  /** Adds a put. */
+  /** Adds a put. What is too long for the database makes the write of all LSM_E_INVALID. */
   packed &put(view key, view value) {
-    head(key.size(), static_cast<std::uint32_t>(value.size()));
-    if (key.size()) bytes_.append(key.data(), key.size());
-    if (value.size()) bytes_.append(value.data(), value.size());
+    head(key.size(), clamp(value.size()));
+    tail(key), tail(value);
     return *this;
   }
   /** Adds a delete. */
   packed &erase(view key) {
     head(key.size(), 0xffffffffu);
-    if (key.size()) bytes_.append(key.data(), key.size());
+    tail(key);
     return *this;
   }
   /** Forgets all and keeps the memory. */
@@ -781,11 +797,18 @@ class packed {
   view data() const noexcept { return bytes_; }
 
  private:
+  /* A length beyond 32 bits becomes one that is refused, never another key's. */
+  static std::uint32_t clamp(std::size_t size) noexcept {
+    return size < 0xfffffffeu ? static_cast<std::uint32_t>(size) : 0xfffffffeu;
+  }
   void head(std::size_t key, std::uint32_t value) {
     char both[8];
-    const std::uint32_t numbers[2] = {static_cast<std::uint32_t>(key), value};
+    const std::uint32_t numbers[2] = {clamp(key), value};
     for (unsigned i = 0; i < 8; i++) both[i] = static_cast<char>(numbers[i / 4] >> (8 * (i % 4)) & 0xffu);
     bytes_.append(both, sizeof both);
+  }
+  void tail(view bytes) {
+    if (bytes.size() != 0 && bytes.size() < 0xfffffffeu) bytes_.append(bytes.data(), bytes.size());
   }
   std::string bytes_;
 };

@@ -8,6 +8,10 @@ set -eu
 cd "$(dirname "$0")/.."
 : "${PREFIX:?}" "${LIBDIR:?}" "${INCLUDEDIR:?}" "${BINDIR:?}" "${DATADIR:?}" "${RELEASE:?}" "${VERSION:?}"
 DESTDIR=${DESTDIR:-} TOOL=${TOOL:-}
+if [ "${1:-}" = install ] && [ -n "$TOOL" ] && [ ! -e "$TOOL" ]; then
+  echo "without the lsm program: $TOOL was not built"
+  TOOL=
+fi
 for folder in "$PREFIX" "$LIBDIR" "$INCLUDEDIR" "$BINDIR" "$DATADIR"; do
   case $folder in /*) ;; *) echo "not an absolute path: $folder" >&2; exit 2 ;; esac
 done
