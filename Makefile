@@ -27,7 +27,7 @@ VERSION  := $(shell sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/
 EXAMPLES := $(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c))
 STRICT   := -std=c11 -Wall -Wextra -Wpedantic -Werror
 # The `lsm` program, where the tree has it: a workspace of its own, so that the library never links it.
-TOOL     := $(if $(wildcard tools/lsm/Cargo.toml),$(abspath $(TARGET))/tools/release/lsm)
+TOOL     := $(if $(wildcard tools/lsm/Cargo.toml),$(abspath $(TARGET))/tool/release/lsm)
 INSTALL  := PREFIX='$(PREFIX)' LIBDIR='$(LIBDIR)' INCLUDEDIR='$(INCLUDEDIR)' BINDIR='$(BINDIR)' DATADIR='$(DATADIR)' \
             DESTDIR='$(DESTDIR)' RELEASE='$(abspath $(RELEASE))' VERSION='$(VERSION)' TOOL='$(TOOL)' STRIP='$(STRIP)' \
             RELOCATABLE='$(RELOCATABLE)' CC='$(CC)' packaging/install.sh
@@ -61,7 +61,7 @@ lib: need-cargo need-cc
 
 ifneq ($(TOOL),)
 tool: lib
-	LSM_LIB_DIR='$(abspath $(RELEASE))' $(CARGO) build --release --locked --manifest-path tools/lsm/Cargo.toml --target-dir $(TARGET)/tools
+	$(CARGO) build --release --locked --manifest-path tools/lsm/Cargo.toml --target-dir $(TARGET)/tool
 else
 tool:
 endif

@@ -79,14 +79,12 @@ install_library() {
   cmake_file lsmConfigVersion.cmake >"$DESTDIR$cmake/lsmConfigVersion.cmake"
 }
 
-# The tool writes its man page and completions itself; it finds the library of the build for that.
+# The tool writes its man page and completions itself. It finds liblsm.so.1 in ../lib from where it lies.
 install_tool() {
   install -d "$DESTDIR$BINDIR" "$DESTDIR$DATADIR/man/man1" "$DESTDIR$DATADIR/bash-completion/completions" \
     "$DESTDIR$DATADIR/zsh/site-functions" "$DESTDIR$DATADIR/fish/vendor_completions.d"
   install -m 755 "$TOOL" "$DESTDIR$BINDIR/lsm"
   [ "${STRIP:-0}" = 0 ] || "${STRIP_TOOL:-strip}" "$DESTDIR$BINDIR/lsm"
-  LD_LIBRARY_PATH=$RELEASE${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-  export LD_LIBRARY_PATH
   "$TOOL" man >"$DESTDIR$DATADIR/man/man1/lsm.1"
   "$TOOL" completions bash >"$DESTDIR$DATADIR/bash-completion/completions/lsm"
   "$TOOL" completions zsh >"$DESTDIR$DATADIR/zsh/site-functions/_lsm"

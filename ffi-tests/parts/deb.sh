@@ -39,7 +39,9 @@ else
   done
   header=$kept
   if [ -e "$unpacked/usr/bin/lsm" ]; then
-    LD_LIBRARY_PATH=$libdir "$unpacked/usr/bin/lsm" --version >"$out/deb-tool.out" || fail "lsm --version"
+    # It finds its library beside it, and works.
+    "$unpacked/usr/bin/lsm" put --create "$out/deb-tool.db" a 1 && [ "$("$unpacked/usr/bin/lsm" get "$out/deb-tool.db" a)" = 1 ] || fail "the packaged lsm"
+    rm -rf "$out/deb-tool.db"
   fi
   if have lintian; then
     # (No report asked for these packages.)
