@@ -15,10 +15,16 @@ from=$dir/deps/liblsm.a
 out=$dir/relinked
 [ -e "$from" ] || { echo "$from is missing: make lib" >&2; exit 1; }
 mkdir -p "$out"
+# One at a time: two of them would take each other's parts away.
+if command -v flock >/dev/null 2>&1; then
+  exec 9>"$out/lock"
+  flock 9
+fi
 CC=$CC "$here/version-script.sh" >"$out/lsm.map.new"
 
 fresh() {
   [ "$out/liblsm.so" -nt "$from" ] && [ "$out/liblsm.a" -nt "$from" ] && [ "$out/liblsm.so" -nt "$0" ] &&
+    [ "$out/liblsm.so" -nt "$here/native-libs" ] &&
     cmp -s "$out/lsm.map.new" "$out/lsm.map"
 }
 if ! fresh; then
