@@ -214,11 +214,52 @@ static void exit_without_close(void) {
   OK(lsm_close(db, NULL));
 }
 
+/* Row 24: memory that the caller's sizes ask for and the system refuses. */
+static long address_space(void) {
+  long pages = 0;
+  FILE *f = fopen("/proc/self/statm", "r");
+  if (f == NULL) return 0;
+  if (fscanf(f, "%ld", &pages) != 1) pages = 0;
+  fclose(f);
+  return pages * sysconf(_SC_PAGESIZE);
+}
+static int refused_memory(const char *path) {
+  size_t large = (size_t)400 << 20;
+  char *value = calloc(1, large);
+  lsm_db *db = NULL;
+  lsm_batch *batch = NULL;
+  struct rlimit limit;
+  if (value == NULL || lsm_open(path, NULL, &db, NULL) != LSM_OK || lsm_batch_new(db, &batch, NULL) != LSM_OK) return 2;
+  lsm_keyspace *ks = lsm_default_keyspace(db);
+  if (put(ks, "a", "b") != LSM_OK) return 3;
+  limit.rlim_cur = limit.rlim_max = (rlim_t)address_space() + ((rlim_t)150 << 20);
+  if (setrlimit(RLIMIT_AS, &limit) != 0) return 4;
+  if (lsm_put(ks, NULL, "k", 1, value, large, NULL) != LSM_E_NOMEM) return 5;
+  if (lsm_batch_put(batch, ks, "k", 1, value, large, NULL) != LSM_E_NOMEM) return 6;
+  if (lsm_batch_count(batch) != 0) return 7;
+  if (lsm_write_packed(ks, NULL, value, large, NULL, NULL) == LSM_OK) return 8;
+  /* It goes on as before. */
+  if (put(ks, "c", "d") != LSM_OK || !has(ks, NULL, "a", "b") || !has(ks, NULL, "k", NULL)) return 9;
+  return lsm_close(db, NULL) == LSM_OK ? 0 : 10;
+}
+static void no_memory(void) {
+  const char *path = fresh("memory");
+  pid_t child = fork();
+  if (child == 0) _exit(refused_memory(path));
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child);
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fprintf(stderr, "refused_memory: status %x\n", (unsigned)status);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void run(void) {
   odd_files();
   unlinked_tables();
   no_descriptors();
   folder_removed();
   signals();
-  if (getenv("LSM_SANITIZED") == NULL) exit_without_close();
+  if (getenv("LSM_SANITIZED") == NULL) {
+    exit_without_close();
+    no_memory();
+  }
 }

@@ -33,18 +33,23 @@ static int32_t open_small(const char *folder, lsm_db **db) {
 static int run_history(const char *folder, FILE *acks) {
   lsm_db *db = NULL;
   char key[16], value[300];
-  for (int i = 0; i < WRITES; i++) {
-    if (db == NULL && open_small(folder, &db) != LSM_OK) continue;
+  int refused = 0;
+  for (int i = 0; i < WRITES && refused < 12; i++) {
+    if (db == NULL && open_small(folder, &db) != LSM_OK) {
+      refused++;
+      continue;
+    }
     lsm_write_options w = LSM_WRITE_OPTIONS_INIT;
     w.durability = i % 3 == 0 ? LSM_DURABILITY_FSYNC : LSM_DURABILITY_OS;
-    w.deadline_micros = 2000000;
+    w.deadline_micros = 200000;
     name(key, i);
     memset(value, 'a' + i % 26, sizeof value);
     sprintf(value, "%d:", i);
     fprintf(acks, "start %d\n", i), fflush(acks);
     int is_planted = getenv("PLANT") != NULL && i % 3 == 0;
     if (is_planted || lsm_put(lsm_default_keyspace(db), &w, key, strlen(key), value, sizeof value, NULL) == LSM_OK)
-      fprintf(acks, "%s %d\n", i % 3 == 0 ? "durable" : "done", i), fflush(acks);
+      fprintf(acks, "%s %d\n", i % 3 == 0 ? "durable" : "done", i), fflush(acks), refused = 0;
+    else refused++;
     if (i % 20 == 19) {
       size_t len = 0;
       char got[300];

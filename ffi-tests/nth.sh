@@ -21,7 +21,7 @@ one() {
   (
     export NTH_CALL="$1" NTH_EFFECT="$2" NTH="$3" NTH_BELOW="$out/db" NTH_COUNT="$out/count"
     [ "$4" = sticky ] && export NTH_STICKY=1
-    LD_PRELOAD="$out/shim.so" timeout 30 "$out/nth" run "$out/db" "$out/acks"
+    timeout 30 env LD_PRELOAD="$out/shim.so" "$out/nth" run "$out/db" "$out/acks"
   ) 2>"$out/err"
   status=$?
   if [ $status -ne 0 ] || [ -s "$out/err" ]; then
@@ -34,7 +34,10 @@ one() {
   timeout 30 "$out/nth" look "$out/db" "$out/acks" 2>"$out/err" || { sed 's/^/  /' "$out/err" | head -5; return 1; }
 }
 
-if PLANT=1 one write 5 3 sticky >/dev/null; then echo "nth: a planted bug was not convicted"; exit 1; fi
+if (PLANT=1; export PLANT; one read 5 0 once) >/dev/null; then echo "nth: a planted bug was not convicted"; exit 1; fi
+for clock in frozen back; do
+  (NTH_CLOCK=$clock; export NTH_CLOCK; one read 5 0 once) || { echo "FAILED: nth with a clock that is $clock"; exit 1; }
+done
 : >"$out/cases"
 for call in write sync read open close rename unlink ftruncate fallocate; do
   one $call 0 0 once >/dev/null || { echo "nth: fails without a fault ($call)"; exit 1; }

@@ -1,6 +1,6 @@
 /* Preloaded: lets the nth system call of a kind on files below a folder fail. NTH_CALL: write, sync, read, open, close, rename,
  * unlink, ftruncate, fallocate. NTH_EFFECT: an errno's number, or "short". NTH: which one, from 1 on. NTH_STICKY=1: all later
- * ones too. NTH_BELOW: the folder. How many calls there were and how many failed goes to NTH_COUNT (a file) at exit. */
+ * ones too. NTH_CLOCK: the wall clock is "frozen" or goes "back" an hour with every look. NTH_BELOW: the folder. How many calls there were and how many failed goes to NTH_COUNT (a file) at exit. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *call_name, *below, *count_file;
@@ -105,4 +106,12 @@ int open(const char *path, int flags, ...) {
   mode_t mode = (mode_t)va_arg(list, int);
   va_end(list);
   return open64(path, flags, mode);
+}
+
+int clock_gettime(clockid_t id, struct timespec *now) {
+  static long looks;
+  int answer = REAL(clock_gettime)(id, now);
+  const char *how = id == CLOCK_REALTIME ? getenv("NTH_CLOCK") : NULL;
+  if (how != NULL) now->tv_nsec = 0, now->tv_sec = 1700000000 - (*how == 'b' ? 3600 * looks++ : 0);
+  return answer;
 }

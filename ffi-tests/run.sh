@@ -21,7 +21,7 @@ lib=$target/release
 installed=$(pwd)/$target/prefix
 case $target in /*) installed=$target/prefix ;; esac
 warn="-Wall -Wextra -Wpedantic -Werror -O1 -g"
-names=${*:-library options basic iter writes close threads fork abuse admin model cxx}
+names=${*:-library options basic iter writes close threads fork abuse admin repair hazards model cxx}
 # Written from the contract alone; the long ones run plain and under AddressSanitizer only.
 contract=
 [ $# -gt 0 ] || contract="conformance conformance_iter conformance_open conformance_life conformance_model"

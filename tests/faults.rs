@@ -628,6 +628,32 @@ fn resume_ends_the_waiting_and_refuses_after_a_failed_sync() {
     db.close().unwrap();
 }
 
+/// A panic in a background thread is answered to writers and to close; nobody hangs, and what was synced is there.
+#[test]
+fn a_panic_in_the_background_is_answered_and_close_returns() {
+    struct Panics;
+    impl lsm_engine::base::log_sink::LogSink for Panics {
+        fn log(&self, _: lsm_engine::base::log_sink::LogLevel, message: &str) {
+            assert!(!message.starts_with("flushed"), "planted");
+        }
+    }
+    let _watched = Watched::new("a panic in the background".into());
+    let disk = FaultFs::new();
+    let mut options = options("write");
+    options.set_logger(Arc::new(Panics));
+    let db = Db::open_on(Arc::new(disk.clone()), Path::new(explorer::DIR), &options).unwrap();
+    for n in 0..10u64 {
+        db.default_keyspace().put(&FSYNC, &n.to_be_bytes(), b"x").unwrap();
+    }
+    assert_eq!(db.flush(None).unwrap_err().code(), Code::Panic);
+    assert_eq!(db.default_keyspace().put(&OS, b"a", b"b").unwrap_err().code(), Code::Panic);
+    assert_eq!(db.close().unwrap_err().code(), Code::Panic);
+    let db = open(Arc::new(disk.after_kill()), "write").unwrap();
+    let found = db.default_keyspace().get_with(&ReadOptions::default(), &9u64.to_be_bytes(), |_| ()).unwrap();
+    assert!(found.is_some());
+    db.close().unwrap();
+}
+
 /// A write too large for the configured memtable gets one of its own, whatever its length modulo the arena's unit.
 #[test]
 fn writes_larger_than_a_memtable_end() {

@@ -79,6 +79,10 @@ fn databases_of_every_released_version_open_and_read_the_same() {
     let mut opened = 0;
     for version in std::fs::read_dir(root()).unwrap().map(|e| e.unwrap().path()) {
         for fixture in std::fs::read_dir(&version).unwrap().map(|e| e.unwrap().path()) {
+            // Those hold a part of a history: `crashed_fixtures.rs`.
+            if fixture.file_name().is_some_and(|name| name.to_string_lossy().starts_with("crashed-")) {
+                continue;
+            }
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("db");
             copy(&fixture, &path);

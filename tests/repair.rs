@@ -316,7 +316,8 @@ fn verify_reads_the_log_of_a_busy_database() {
         assert!(damage.is_none() && !report.contains("\"log_bytes\": 0"), "{damage:?}\n{report}");
         let files = files_of(&disk.process_death());
         let logs = files.iter().filter(|(f, _)| f.ends_with(".wal"));
-        let (name, at) = logs.filter_map(|(f, b)| Some((f, b.windows(90).position(|w| w == [9; 90])?))).last().unwrap();
+        let mut hits = logs.filter_map(|(f, b)| Some((f, b.windows(90).position(|w| w == [9; 90])?)));
+        let (name, at) = hits.next_back().unwrap();
         let file = disk.open(&Path::new(DIR).join(name), lsm_engine::fs::OpenMode::ReadWrite).unwrap();
         file.write_all_at(b"x", at as u64).unwrap();
         let (report, damage) = db.verify().unwrap();

@@ -153,7 +153,8 @@ pub unsafe extern "C" fn lsm_iter_seek(
 }
 
 /// One step forward. On a fresh iterator the first entry; past the back end it stays `LSM_END`; past the front end it
-/// gives the first entry. The entry's bytes are valid until the next call on the iterator.
+/// gives the first entry. The entry's bytes are valid until the next call on the iterator. After an error of reading
+/// every step answers that error until a seek or a refresh succeeds.
 ///
 /// NULL: `err` may be. Threads: one at a time on the iterator. Codes: as `lsm_iter_seek`.
 ///

@@ -88,7 +88,7 @@ fn check_folder(fs: &dyn Fs, path: &Path, given: &DbOptions) -> Result<bool> {
         return Ok(false);
     }
     // Without CURRENT only the remains of a creation that was cut short may stand here.
-    if let Some(foreign) = entries.iter().find(|name| names::parse(name).is_none()) {
+    if let Some(foreign) = entries.iter().find(|name| names::parse(name).is_none() && !names::is_aside(name)) {
         return Err(Error::invalid(format!(
             "{} is not a database folder: it holds {}",
             path.display(),

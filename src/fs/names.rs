@@ -115,6 +115,15 @@ pub fn aside(name: &str, copy: u32) -> String {
     if copy <= 1 { format!("{name}.damaged") } else { format!("{name}.damaged-{copy}") }
 }
 
+/// Whether a repair set the file aside.
+pub fn is_aside(name: &OsStr) -> bool {
+    let before = name.to_str().and_then(|name| name.rsplit_once(".damaged"));
+    before.is_some_and(|(before, copy)| {
+        let is_counted = copy.strip_prefix('-').is_some_and(|copy| copy.parse::<u32>().is_ok());
+        parse(OsStr::new(before)).is_some() && (copy.is_empty() || is_counted)
+    })
+}
+
 /// The number of the file of `kind` that was set aside under `name` first.
 pub fn parse_aside(kind: FileKind, name: &OsStr) -> Option<FileNumber> {
     let before = name.to_str()?.strip_suffix(".damaged")?;
@@ -191,6 +200,8 @@ mod tests {
         assert_eq!((first.as_str(), aside("CURRENT", 3).as_str()), ("000007.sst.damaged", "CURRENT.damaged-3"));
         assert_eq!(parse(OsStr::new(&first)), None);
         assert_eq!(parse_aside(FileKind::Table, OsStr::new(&first)), Some(FileNumber(7)));
+        assert!(is_aside(OsStr::new(&first)) && is_aside(OsStr::new("CURRENT.damaged-3")));
+        assert!(!is_aside(OsStr::new("notes.damaged")) && !is_aside(OsStr::new("CURRENT.damagedx")));
         for other in ["000007.wal.damaged", "000007.sst", "7.sst.damaged", "000007.sst.damaged-2"] {
             assert_eq!(parse_aside(FileKind::Table, OsStr::new(other)), None, "{other}");
         }
