@@ -4,6 +4,7 @@
 //! Each history is also spoilt on purpose, with a value that was overwritten before the read began; the checker must
 //! notice. `LSM_SEED=n` and `LSM_SOAK_MINUTES=n` as in the crash explorer, `LSM_HISTORY_OPS` operations a history.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+#![allow(clippy::print_stderr, reason = "seeds and counts are for whoever reads the test's output")]
 #![allow(clippy::disallowed_methods, reason = "threads and times of its own")]
 
 #[path = "common/count.rs"]

@@ -4,6 +4,7 @@
 //! `LSM_SEED=n` and `LSM_SOAK_MINUTES=n` as in the crash explorer; `LSM_META_OPS` operations, `LSM_META_SETS` option sets
 //! for each history.
 #![allow(clippy::unwrap_used, reason = "a test ends where something is wrong")]
+#![allow(clippy::print_stderr, reason = "seeds and counts are for whoever reads the test's output")]
 #![allow(clippy::disallowed_methods, reason = "measures time")]
 
 #[path = "common/count.rs"]
