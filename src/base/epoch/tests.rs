@@ -165,7 +165,7 @@ fn stress_of_loads_gets_and_replaces() {
                 retired.run_once();
             }
         });
-        for _ in 0..20_000 {
+        for _ in 0..if cfg!(miri) { 60 } else { 20_000 } {
             cell.replace(Canary::new(&live), &retired, 64);
         }
         // Relaxed: only ends the loops.

@@ -87,7 +87,7 @@ pub const JOBS: &[Job] = &[
         "every bit of a cleanly closed database of 64 KiB",
         524_288,
         "flips",
-        How::Timed("flips", &["clean"]),
+        How::Timed("damage", &["every_flipped_bit"]),
     ),
     job(
         "G6",
@@ -95,7 +95,7 @@ pub const JOBS: &[Job] = &[
         "truncated, empty, missing, swapped, extended files",
         1,
         "databases",
-        How::Timed("structure", &[]),
+        How::Timed("damage", &["structural_damage"]),
     ),
     job(
         "G7",
@@ -103,7 +103,7 @@ pub const JOBS: &[Job] = &[
         "bits of the log of a killed database, below the watermark",
         2_000,
         "flips",
-        How::Timed("flips", &["killed"]),
+        How::Timed("damage", &["flips_below_the_watermark"]),
     ),
     job(
         "G8",
@@ -253,24 +253,17 @@ pub const JOBS: &[Job] = &[
             "reclamation under Miri (tree borrows, weak memory)",
             64,
             "seeds",
-            How::Miri(&["base::epoch", "base::arc_slot", "base::arena"]),
+            How::Miri(&["base::epoch", "base::arc_slot"]),
         )
     },
-    job(
-        "G16",
-        "miri-memtable",
-        "memtable under Miri",
-        64,
-        "seeds",
-        How::Miri(&["memtable::tests::miri", "memtable::leaf"]),
-    ),
+    job("G16", "miri-memtable", "memtable under Miri", 64, "seeds", How::Miri(&["memtable::tests::contention"])),
     job(
         "G16",
         "miri-cache",
         "cache slots: eviction against reads, under Miri",
         64,
         "seeds",
-        How::Miri(&["cache::tests"]),
+        How::Miri(&["cache::tests::a_pinned", "cache::tests::stress"]),
     ),
     job(
         "G16",

@@ -235,11 +235,22 @@ impl Soak<'_> {
         run::limited(&mut command, limit, &log).map(Slice::Ran)
     }
 
-    /// A test binary of the engine, built at the first call.
+    /// A test binary of the engine; all that are needed are built at the first call.
     fn binary(&mut self, name: &str) -> Result<Option<PathBuf>, String> {
         if self.binaries.is_empty() {
-            let said =
-                run::output(run::cargo(self.root).args(["test", "--locked", "--package", "lsm-engine", "--no-run"]))?;
+            let mut names: Vec<&str> = JOBS
+                .iter()
+                .filter_map(|job| match job.how {
+                    How::Timed(binary, _) | How::Once(binary, ..) => Some(binary),
+                    _ => None,
+                })
+                .filter(|name| self.root.join(format!("tests/{name}.rs")).exists())
+                .collect();
+            names.sort_unstable();
+            names.dedup();
+            let mut cargo = run::cargo(self.root);
+            cargo.args(["test", "--locked", "--package", "lsm-engine", "--no-run"]);
+            let said = run::output(cargo.args(names.iter().flat_map(|name| ["--test", name])))?;
             self.binaries = run::executables(self.root, &said);
         }
         Ok(self.binaries.get(name).cloned())
