@@ -12,6 +12,8 @@ pub struct Check {
     pub env: &'static [(&'static str, &'static str)],
     /// After so many seconds it has convicted nobody: a hang counts only where the check itself reports it.
     pub seconds: u64,
+    /// How often it is tried: one with threads or drawn histories may miss a bug once.
+    pub tries: u32,
 }
 
 /// A bug.
@@ -25,11 +27,11 @@ pub struct Bug {
 }
 
 const fn unit(name: &'static str, args: &'static [&'static str]) -> Check {
-    Check { name, binary: "lib", args, env: &[], seconds: 300 }
+    Check { name, binary: "lib", args, env: &[], seconds: 300, tries: 1 }
 }
 
 const fn unit_of(name: &'static str, binary: &'static str) -> Check {
-    Check { name, binary, args: &[], env: &[], seconds: 120 }
+    Check { name, binary, args: &[], env: &[], seconds: 120, tries: 1 }
 }
 
 const fn test(
@@ -38,7 +40,7 @@ const fn test(
     args: &'static [&'static str],
     minutes: &'static [(&'static str, &'static str)],
 ) -> Check {
-    Check { name, binary, args, env: minutes, seconds: 240 }
+    Check { name, binary, args, env: minutes, seconds: 240, tries: 3 }
 }
 
 const SHORT: &[(&str, &str)] = &[("LSM_SOAK_MINUTES", "0.5")];
