@@ -10,6 +10,8 @@
 )]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 
+#[path = "common/count.rs"]
+mod count;
 mod explorer;
 
 use explorer::image::{Files, Image, disk_of, files_of, listen};
@@ -83,6 +85,7 @@ fn every_flipped_bit_of_a_closed_database_is_reported() {
     let image = closed(if is_full() { 3 } else { first_seed() });
     let tried = flips(&image, 15, &|disk| Arc::new(disk)).unwrap_or_else(|e| panic!("{e}"));
     assert!(tried > 300, "only {tried} in the time");
+    count::counted("flips-clean", first_seed(), tried, "flips");
 }
 
 /// All structural damage to `files`: a name, the damaged folder, the files that may be named.
@@ -146,6 +149,7 @@ fn structural_damage_of_a_closed_database_is_reported_by_name() {
         tried += 1;
     }
     eprintln!("{tried} of {all} cases");
+    count::counted("structure", first_seed(), tried, "cases");
     assert!(tried > 300, "only {tried} in the time");
 }
 
@@ -208,6 +212,7 @@ fn flips_below_the_watermark_are_reported_and_torn_tails_are_not_refused() {
         }
     }
     eprintln!("{reported} flips reported, {harmless} harmless");
+    count::counted("flips-killed", first_seed(), reported + harmless, "flips");
     // Only the last mark, and what a header page keeps for people, may change without harm.
     assert!(reported > 100 && harmless * 20 < reported, "{reported} reported, {harmless} harmless");
 }

@@ -84,7 +84,7 @@ pub const JOBS: &[Job] = &[
     job(
         "G5",
         "flips-clean",
-        "every bit of a cleanly closed database of 64 KiB",
+        "drawn bits of drawn databases that were closed cleanly",
         524_288,
         "flips",
         How::Timed("damage", &["every_flipped_bit"]),
@@ -93,8 +93,8 @@ pub const JOBS: &[Job] = &[
         "G6",
         "structure",
         "truncated, empty, missing, swapped, extended files",
-        1,
-        "databases",
+        10_000,
+        "cases",
         How::Timed("damage", &["structural_damage"]),
     ),
     job(

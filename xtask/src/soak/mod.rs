@@ -32,6 +32,8 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 struct Soak<'a> {
     root: &'a Path,
+    /// What is checked out when the run begins, so what is built.
+    commit: String,
     binaries: BTreeMap<String, PathBuf>,
     mutate: Option<PathBuf>,
     minutes: f64,
@@ -69,7 +71,14 @@ pub fn run(root: &Path, args: &[&str]) -> Result<String, String> {
     if chosen.is_empty() {
         return Err(format!("soak: no check called {}", only.join(", ")));
     }
-    let mut soak = Soak { root, binaries: BTreeMap::new(), mutate: None, minutes: SLICE_MINUTES, is_tick };
+    let mut soak = Soak {
+        root,
+        commit: run::commit(root),
+        binaries: BTreeMap::new(),
+        mutate: None,
+        minutes: SLICE_MINUTES,
+        is_tick,
+    };
     if is_tick { soak.tick(&chosen) } else { soak.go(&chosen, minutes.ok_or("soak: --minutes N is missing")?) }
 }
 
@@ -163,7 +172,7 @@ impl Soak<'_> {
             count: 0,
             unit: job.unit.into(),
             seconds: ended.seconds,
-            commit: run::commit(self.root),
+            commit: self.commit.clone(),
             violation: if ended.is_success { String::new() } else { ended.why() },
         };
         let mut all = Vec::new();
