@@ -7,6 +7,7 @@
 //!     soak [...]         the reliability checks for hours, and the table of what they reached; see `soak/mod.rs`
 //!     deny               what may be linked in: licences, sources, versions
 //!     results            writes the tables of docs/PERFORMANCE.md from docs/results
+//!     micro              runs the micro-benchmarks and keeps their medians in docs/results/micro.json
 //!     guard [--bless]    instructions of the C interface's calls against their ceilings; --bless lowers them
 //!     ci                 .ci/run
 //!
@@ -22,6 +23,7 @@ mod layers;
 mod layout;
 mod length;
 mod lex;
+mod micro;
 mod names;
 mod paths;
 mod plant;
@@ -38,7 +40,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | results | guard [--bless] | plant [...] \
+const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | results | micro | guard [--bless] | plant [...] \
                      | soak [...] | deny | ci";
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
                 .and_then(|_| layout::run(&root, rest.contains(&"--check")))
         }
         ["results"] => results::run(&root),
+        ["micro"] => micro::run(&root),
         ["abi"] => abi::run(&root, &root.join("target/release/liblsm.so")),
         ["abi", file] => abi::run(&root, Path::new(file)),
         ["deny"] => deny::run(&root),

@@ -14,6 +14,7 @@
 //!     space SET         write amplification, space, memory, drain, close, open
 //!     scaling SET       by number of threads
 //!     growth SET LARGE  how rates change with more data
+//!     micro SET         the parts one by one, beside the figures of the prototypes
 
 use crate::json::Json;
 use crate::results_tables as tables;
@@ -116,6 +117,7 @@ fn table(spec: &str, sets: &Sets) -> Result<String, String> {
         ("latency", [set]) => Ok(tables::latency(set)),
         ("space", [set]) => Ok(tables::space(set)),
         ("scaling", [set]) => Ok(tables::scaling(set)),
+        ("micro", [set]) => Ok(tables::micro(set)),
         ("growth", [set, large]) => Ok(tables::growth(set, large)),
         _ => Err(format!("no table is called `{spec}`")),
     }
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_table_says_something() {
-        for spec in ["runs main", "settings main", "cpu main", "latency main", "growth main main"] {
+        for spec in ["runs main", "settings main", "cpu main", "latency main", "micro main", "growth main main"] {
             let text = table(spec, &sets()).expect(spec);
             assert!(text.lines().count() > 1, "{spec}: {text}");
         }

@@ -206,6 +206,10 @@ pub fn space(set: &Json) -> String {
         ("recover", "seconds", "open after a process that died with its log full, and read a key", |seconds| {
             time(seconds * 1e9)
         }),
+        ("recover", "lost_percent", "of what it had acknowledged, lost", |percent| match percent {
+            percent if percent.is_nan() => "-".to_string(),
+            percent => format!("{percent:.0} %"),
+        }),
         ("readwhilewriting", "write_p99_us", "p99 of the writer beside a reader", |micros| time(micros * 1e3)),
         ("readwhilewriting", "write_p999_us", "p99.9 of it", |micros| time(micros * 1e3)),
         ("readwhilewriting", "write_max_us", "the longest of it", |micros| time(micros * 1e3)),
@@ -281,6 +285,41 @@ pub fn growth(set: &Json, large: &Json) -> String {
             })
             .collect();
         let _ = writeln!(out, "| {workload} | {} |", cells.join(" | "));
+    }
+    out
+}
+
+/// Benchmark, what the prototype of its structure took, what RocksDB or the usual structure took beside it, in
+/// nanoseconds.
+const PROTOTYPES: &[(&str, &str, &str)] = &[
+    ("memtable/insert, random, into 200,000", "200-280", "1,330-1,520 (skip list)"),
+    ("memtable/insert, ascending", "40-60 (estimate)", "80 (skip list)"),
+    ("memtable/get, there", "290 (390-420 waiting for the one before)", "1,540-2,200 (skip list)"),
+    ("memtable/get, not there", "10", "-"),
+    ("memtable/walk, an entry", "13", "190 (skip list)"),
+    ("log/a record, mapped", "15-31", "-"),
+    ("log/a record, write(2)", "-", "810"),
+    ("table/lookup, there: filter, index, block search", "200-370", "1,660-2,000 (RocksDB's get)"),
+    ("table/lookup, not there: filter", "22", "360 (RocksDB's get)"),
+    ("table/seek", "142-206", "-"),
+    ("table/walk, an entry", "5.8", "153 (RocksDB)"),
+    ("table/write, an entry", "70 and 55-65 for LZ4 (estimate)", "485 (RocksDB's compaction)"),
+    ("merge/walk over 1 memtables, an entry", "13", "-"),
+    ("merge/walk over 2 memtables, an entry", "-", "-"),
+    ("merge/walk over 5 memtables, an entry", "15-25 (estimate)", "-"),
+    ("cache/hit", "2-5", "-"),
+];
+
+/// The parts one by one.
+pub fn micro(set: &Json) -> String {
+    let mut out = String::new();
+    let columns = ["now", "prototype, ns", "the usual, ns"];
+    head(&mut out, "", &columns.map(String::from));
+    for row in set.get("rows").list() {
+        let name = row.get("workload").text();
+        let known = PROTOTYPES.iter().find(|known| known.0 == name);
+        let (prototype, usual) = known.map_or(("-", "-"), |known| (known.1, known.2));
+        let _ = writeln!(out, "| {name} | {} | {prototype} | {usual} |", time(row.get("p50").number()));
     }
     out
 }

@@ -40,7 +40,7 @@ const SETS: &[Set] = &[
         workloads: "fillseq,fillbatch,fillsync,fillsync:8,fillsustained,recover,readmemtable,fillrandom,readlive,seeklive,\
                     compact,readrandom,readrandom:2,readhot,readmissing,multiget,readseq,readseqmany,readreverse,seekonly,\
                     seekrandom,seek100,seeknew,readwhilewriting,seekwhilewriting,ycsba:2,ycsbb:2,ycsbc:2,ycsbf:2,overwrite,\
-                    readsmall,readcold,reopen,ycsbd:2,ycsbe:2,deleterandom",
+                    readsmall,readcold,ycsbd:2,ycsbe:2,deleterandom,reopen",
     },
     Set {
         name: "kib",

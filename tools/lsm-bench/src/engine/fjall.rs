@@ -92,7 +92,7 @@ impl Engine for Fjall {
 
     fn mode(settings: &Settings) -> Mode {
         let compression = if settings.is_compressed { "LZ4" } else { "not compressed" };
-        Mode { durability: "log", checksums: "XXH3", compression }
+        Mode { durability: "log", survives_process: true, checksums: "XXH3", compression }
     }
 
     fn describe(settings: &Settings) -> String {

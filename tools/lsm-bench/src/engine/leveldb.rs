@@ -123,7 +123,7 @@ impl Engine for LevelDb {
 
     fn mode(settings: &Settings) -> Mode {
         let compression = if settings.is_compressed { "Snappy" } else { "not compressed" };
-        Mode { durability: "log", checksums: "CRC-32C", compression }
+        Mode { durability: "log", survives_process: true, checksums: "CRC-32C", compression }
     }
 
     fn describe(settings: &Settings) -> String {

@@ -127,6 +127,7 @@ impl Engine for Lmdb {
     fn mode(_: &Settings) -> Mode {
         Mode {
             durability: "no log, a power cut may damage the file",
+            survives_process: true,
             checksums: "no checksums",
             compression: "not compressed",
         }

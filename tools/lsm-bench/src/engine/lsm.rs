@@ -180,7 +180,7 @@ impl Engine for Lsm {
 
     fn mode(settings: &Settings) -> Mode {
         let compression = if settings.is_compressed { "LZ4" } else { "not compressed" };
-        Mode { durability: "log", checksums: "CRC-32", compression }
+        Mode { durability: "log", survives_process: true, checksums: "CRC-32", compression }
     }
 
     fn describe(settings: &Settings) -> String {

@@ -62,6 +62,8 @@ pub trait Engine: Sync + Sized {
 pub struct Mode {
     /// What a write survives when it is not synced: `log` (the process), or in words.
     pub durability: &'static str,
+    /// Whether it is there after the process died.
+    pub survives_process: bool,
     /// Checksums that are verified when data is read, or `no checksums`.
     pub checksums: &'static str,
     /// The codec.

@@ -203,7 +203,7 @@ impl Engine for RocksDb {
 
     fn mode(settings: &Settings) -> Mode {
         let compression = if settings.is_compressed { "LZ4" } else { "not compressed" };
-        Mode { durability: "log", checksums: "XXH3", compression }
+        Mode { durability: "log", survives_process: true, checksums: "XXH3", compression }
     }
 
     fn describe(settings: &Settings) -> String {

@@ -205,8 +205,9 @@ impl Engine for TidesDb {
 
     fn mode(settings: &Settings) -> Mode {
         let compression = if settings.is_compressed { "LZ4" } else { "not compressed" };
-        let durability = if survives_process(settings) { "log" } else { "log, may be lost with the process" };
-        Mode { durability, checksums: "XXH3", compression }
+        let survives_process = survives_process(settings);
+        let durability = if survives_process { "log" } else { "log, may be lost with the process" };
+        Mode { durability, survives_process, checksums: "XXH3", compression }
     }
 
     fn describe(settings: &Settings) -> String {

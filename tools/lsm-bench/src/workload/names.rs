@@ -35,10 +35,10 @@ pub const NAMES: &[(&str, &str)] = &[
     ("overwrite", "puts in random order over a settled database"),
     ("readsmall", "point reads, compacted, with a block cache of a tenth of the data; the rest is in the page cache"),
     ("readcold", "point reads, compacted, with neither cache: closed, the files' pages dropped, opened again"),
-    ("reopen", "close (untimed) what the workloads before left, then open and read one key"),
     ("ycsbd", "95 % reads of the latest, 5 % inserts"),
     ("ycsbe", "95 % scans of 1 to 100 entries, 5 % inserts"),
     ("deleterandom", "deletes in random order, on what the workloads before left"),
+    ("reopen", "close (untimed) what the workloads before left, then open and read one key"),
 ];
 
 /// What `--workloads scaling` runs: reads, writes and both, by number of threads.

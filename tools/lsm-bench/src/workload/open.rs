@@ -3,7 +3,7 @@
 use super::read::Pick;
 use super::{Bench, Sample, State};
 use crate::data::{Data, Rng};
-use crate::engine::{Engine, fail};
+use crate::engine::{Engine, Session, fail};
 use crate::host::{Profiler, drop_pages, folder_bytes};
 use crate::meter::{Histogram, peak_bytes, process_time, reset_peak, thread_time, written_bytes};
 use std::process::{Command, Stdio};
@@ -19,7 +19,10 @@ impl<E: Engine> Bench<'_, E> {
     pub(super) fn run_open(&mut self, name: &str, base: &str, threads: usize) -> Sample {
         match base {
             "reopen" => {
-                self.stored();
+                // Whatever the workloads before left.
+                if self.engine.is_none() {
+                    self.live();
+                }
                 self.reopen(name)
             }
             "recover" => self.recover(name),
@@ -63,27 +66,44 @@ impl<E: Engine> Bench<'_, E> {
             fail("the process that was to fill failed");
         }
         self.grown = 0;
-        let sample = self.timed_open(name, Vec::new());
+        let mut sample = self.timed_open(name, Vec::new());
         self.state = State::Mixed;
-        self.check_whole();
+        let lost = self.lost();
+        if lost > 0.0 {
+            if E::mode(&self.settings).survives_process {
+                fail("acknowledged writes are gone");
+            }
+            self.state = State::None;
+        }
+        sample.notes.push(("lost_percent".to_string(), lost * 100.0));
         sample
     }
 
-    /// Nothing that was acknowledged is missing, as far as a sample tells.
-    fn check_whole(&self) {
+    /// The part of what was acknowledged that is missing, as far as a sample tells.
+    fn lost(&self) -> f64 {
         const SAMPLE: u64 = 1_000;
         let mut session = self.engine().session();
         let mut buffer = self.data.value_buffer();
-        for place in 0..SAMPLE.min(self.plan.count) {
-            let index = place * self.plan.count / SAMPLE.min(self.plan.count);
-            self.get_checked(&mut session, Data::id(index), &mut buffer);
-        }
+        let count = SAMPLE.min(self.plan.count);
+        let index = |place: u64| place * self.plan.count / count;
+        let is_gone = |place: &u64| {
+            let id = Data::id(index(*place));
+            let len = session.get(&self.data.key(id), &mut buffer);
+            if let Some(len) = len {
+                self.data.check(id, &buffer[..len.min(buffer.len())]);
+            }
+            len.is_none()
+        };
+        (0..count).filter(is_gone).count() as f64 / count as f64
     }
 
     fn reopen(&mut self, name: &str) -> Sample {
         let start = Instant::now();
         self.close();
-        let state = if self.state == State::Grown { State::Grown } else { State::Mixed };
+        let state = match self.state {
+            State::None | State::Grown => self.state,
+            _ => State::Mixed,
+        };
         let notes = vec![("close_ms".to_string(), start.elapsed().as_secs_f64() * 1e3)];
         let sample = self.timed_open(name, notes);
         self.state = state;
@@ -97,7 +117,8 @@ impl<E: Engine> Bench<'_, E> {
         self.engine = Some(E::open(&self.dir, &self.settings));
         let mut buffer = self.data.value_buffer();
         let mut session = self.engine().session();
-        self.get_checked(&mut session, Data::id(self.plan.count / 2), &mut buffer);
+        // Whether it is there is not the question here.
+        session.get(&self.data.key(Data::id(self.plan.count / 2)), &mut buffer);
         drop(session);
         let seconds = start.elapsed().as_secs_f64();
         let (cpu, cpu_caller) = ((process_time() - cpu).as_secs_f64(), (thread_time() - cpu_caller).as_secs_f64());
