@@ -167,6 +167,17 @@ mod tests {
     }
 
     #[test]
+    fn a_run_beside_other_work_is_marked() {
+        let quiet = table("runs main", &sets()).expect("a table");
+        let mut sets = sets();
+        let Some(Json::Object(fields)) = sets.get_mut("main") else { panic!("no object") };
+        fields.retain(|(name, _)| name != "load");
+        fields.push(("load".into(), Json::Number(9.0)));
+        let loud = table("runs main", &sets).expect("a table");
+        assert!(loud.contains("beside other work") && !quiet.contains("beside other work"));
+    }
+
+    #[test]
     fn every_kind_of_table_says_something() {
         for spec in ["runs main", "settings main", "cpu main", "latency main", "micro main", "growth main main"] {
             let text = table(spec, &sets()).expect(spec);
