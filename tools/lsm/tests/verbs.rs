@@ -371,3 +371,37 @@ fn the_manual_and_the_completions_know_every_verb() {
     let mut command = common::command(["man"]);
     assert!(command.env("LSM_LIBRARY", "/nowhere.so").output().unwrap().status.success());
 }
+
+#[test]
+fn databases_of_released_versions_are_shown_and_find_agrees_with_reads() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/0.1.0");
+    for kind in ["clean", "killed", "killed-written-log", "raw-no-filter"] {
+        let (_dir, db) = folder();
+        std::fs::create_dir(&db).unwrap();
+        for (name, bytes) in contents(&fixtures.join(kind)) {
+            std::fs::write(db.join(name), bytes).unwrap();
+        }
+        let before = contents(&db);
+        for table in files(&db, ".sst") {
+            lsm!["dump", "table", &table, "--entries"].ok();
+        }
+        for segment in files(&db, ".wal") {
+            let ran = lsm!["dump", "wal", &segment, "--entries", "--json"];
+            assert!([0, 4].contains(&ran.code), "{kind}: {}", ran.stderr);
+            assert!(!ran.json_lines().is_empty(), "{kind}");
+        }
+        lsm!["dump", "manifest", &db, "--hex"].ok();
+        for keyspace in ["default", "second"] {
+            let lines = lsm!["scan", &db, "-k", keyspace, "--json", "--hex"].ok().json_lines();
+            assert!(lines.len() > 100, "{kind} {keyspace}: {} keys", lines.len());
+            for line in lines.iter().step_by(97) {
+                let key = line["key"].as_str().unwrap();
+                let found = lsm!["find", &db, key, "-k", keyspace, "--hex", "--json"].ok().json();
+                let newest = found["places"].as_array().unwrap().iter().find(|place| place["is_dropped"] == false);
+                let newest = newest.unwrap_or_else(|| panic!("{kind} {keyspace} {key}: {found}"));
+                assert_eq!(newest["value"], line["value"], "{kind} {keyspace} {key}");
+            }
+        }
+        assert!(before == contents(&db), "{kind}: nothing is written, not even a lock file");
+    }
+}

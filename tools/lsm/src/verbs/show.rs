@@ -150,6 +150,9 @@ pub fn metrics(c: &mut Context, args: &Stats) -> Outcome {
     c.out.bytes(db.metrics(false)?.as_bytes())
 }
 
+/// How a database is opened is chosen anew each time: here it would be what this program chose.
+const OF_AN_OPEN: [&str; 3] = ["create_if_missing", "error_if_exists", "mode"];
+
 /// An option: what the library's table says of it, and its value.
 pub fn read_options(library: &Library, db: Option<&Db>, keyspace: &str) -> Outcome<Vec<Map<String, Value>>> {
     let described = parse("table of options", &library.describe_options()?)?;
@@ -168,7 +171,7 @@ pub fn read_options(library: &Library, db: Option<&Db>, keyspace: &str) -> Outco
     let rows = rows.filter_map(|row| match row {
         Value::Object(mut fields) => {
             let key = fields.get("key").and_then(Value::as_str).unwrap_or_default().to_string();
-            if let Some(value) = value_of(&key) {
+            if let Some(value) = value_of(&key).filter(|_| !OF_AN_OPEN.contains(&key.as_str())) {
                 fields.insert("value".to_string(), value.into());
             }
             Some(fields)
