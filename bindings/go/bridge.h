@@ -283,6 +283,25 @@ static inline lsmgo_text lsmgo_metrics(lsm_db *db, int32_t format) {
   return s;
 }
 
+/* `text` is the report, also with LSM_E_CORRUPTION. */
+static inline lsmgo_text lsmgo_verify(lsm_db *db) {
+  lsmgo_text s = {0, NULL, NULL};
+  s.code = lsm_verify(db, &s.text, &s.err);
+  return s;
+}
+
+static inline lsmgo_text lsmgo_repair(const char *path, const lsm_options *options) {
+  lsmgo_text s = {0, NULL, NULL};
+  s.code = lsm_repair(path, options, &s.text, &s.err);
+  return s;
+}
+
+static inline lsmgo_status lsmgo_resume(lsm_db *db) {
+  lsmgo_status s = {0, NULL};
+  s.code = lsm_resume(db, &s.err);
+  return s;
+}
+
 static inline lsmgo_status lsmgo_cache_clear(lsm_db *db) {
   lsmgo_status s = {0, NULL};
   s.code = lsm_cache_clear(db, &s.err);

@@ -93,6 +93,26 @@ func Destroy(path string) error {
 	return check("destroy", s.code, s.err)
 }
 
+// Repair makes a damaged database that nobody has open one that can be opened, with every entry that can still be read. The
+// report, as JSON, says what was lost; a database without damage is left as it is.
+func Repair(path string, options Options) (report string, err error) {
+	name, err := cString("repair", path)
+	if err != nil {
+		return "", err
+	}
+	defer C.free(unsafe.Pointer(name))
+	bag, err := options.bag(nil)
+	if err != nil {
+		return "", err
+	}
+	defer C.lsm_options_free(bag)
+	s := C.lsmgo_repair(name, bag)
+	if err := check("repair", s.code, s.err); err != nil {
+		return "", err
+	}
+	return takeText(s.text), nil
+}
+
 // OpenKeyspace opens a keyspace by name and creates a missing one, unless the options say create_if_missing = false: then a
 // missing one is ErrNotFound. A new keyspace's own settings are among the options.
 func (db *DB) OpenKeyspace(name string, options Options) (*Keyspace, error) {
@@ -192,6 +212,24 @@ func (db *DB) ClearCache() error {
 	s := C.lsmgo_cache_clear(db.handle.c)
 	runtime.KeepAlive(db)
 	return check("clear cache", s.code, s.err)
+}
+
+// Verify reads and checks every byte of the database. The report, as JSON, tells what is damaged; it also comes with
+// ErrCorruption.
+func (db *DB) Verify() (report string, err error) {
+	s := C.lsmgo_verify(db.handle.c)
+	runtime.KeepAlive(db)
+	if s.text != nil {
+		report = takeText(s.text)
+	}
+	return report, check("verify", s.code, s.err)
+}
+
+// Resume tries again, now, what failed in the background or for want of room, and waits for it.
+func (db *DB) Resume() error {
+	s := C.lsmgo_resume(db.handle.c)
+	runtime.KeepAlive(db)
+	return check("resume", s.code, s.err)
 }
 
 // Version is the version of the library that was loaded, for example "0.1.0".

@@ -444,6 +444,53 @@ func TestPropertiesAndMetrics(t *testing.T) {
 	}
 }
 
+func TestDamageIsFoundAndRepaired(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db, err := lsm.Open(path, nil)
+	must(t, err)
+	for i := 0; i < 1000; i++ {
+		must(t, db.Put([]byte(fmt.Sprintf("%05d", i)), make([]byte, 100), nil))
+	}
+	must(t, db.Flush())
+	report, err := db.Verify()
+	if err != nil || !strings.Contains(report, `"sound"`) {
+		t.Fatal(report, err)
+	}
+	must(t, db.Resume())
+	must(t, db.Close())
+	tables, err := filepath.Glob(filepath.Join(path, "*.sst"))
+	must(t, err)
+	if len(tables) == 0 {
+		entries, _ := os.ReadDir(path)
+		t.Fatal("no tables among", entries)
+	}
+	data, err := os.ReadFile(tables[0])
+	must(t, err)
+	data[len(data)/3] ^= 0x40
+	must(t, os.WriteFile(tables[0], data, 0o644))
+	db, err = lsm.Open(path, nil)
+	must(t, err)
+	report, err = db.Verify()
+	if !errors.Is(err, lsm.ErrCorruption) || !strings.Contains(report, filepath.Base(tables[0])) {
+		t.Fatal(report, err)
+	}
+	must(t, db.Close())
+	report, err = lsm.Repair(path, nil)
+	if err != nil || !strings.Contains(report, `"repaired"`) {
+		t.Fatal(report, err)
+	}
+	db, err = lsm.Open(path, nil)
+	must(t, err)
+	report, err = db.Verify()
+	if err != nil || !strings.Contains(report, `"sound"`) {
+		t.Fatal(report, err)
+	}
+	must(t, db.Close())
+	if _, err := lsm.Repair(filepath.Join(path, "none"), nil); !errors.Is(err, lsm.ErrIO) {
+		t.Fatal(err)
+	}
+}
+
 func TestLogLinesComeToGo(t *testing.T) {
 	var lock sync.Mutex
 	var lines []string

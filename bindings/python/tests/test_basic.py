@@ -393,6 +393,28 @@ class Admin(Case):
         wanted = os.environ.get("LSM_PYTHON")
         self.assertIn(wanted, (None, "", lsm.backend))
 
+    def test_damage_is_found_and_repaired(self):
+        self.db.update((b"%05d" % i, bytes(100)) for i in range(1000))
+        self.db.flush()
+        self.assertEqual(self.db.verify()["result"], "sound")
+        self.db.resume()
+        self.db.close()
+        table = next(name for name in sorted(os.listdir(self.path)) if name.endswith(".sst"))
+        with open(os.path.join(self.path, table), "r+b") as file:
+            file.seek(os.path.getsize(file.name) // 3)
+            byte = file.read(1)[0]
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 0x40]))
+        with lsm.open(self.path) as db:
+            with self.assertRaises(lsm.CorruptionError) as caught:
+                db.verify()
+        self.assertEqual(caught.exception.report["damaged"][0]["file"], table)
+        self.assertEqual(lsm.repair(self.path)["result"], "repaired")
+        with lsm.open(self.path) as db:
+            self.assertEqual(db.verify()["result"], "sound")
+        with self.assertRaises(lsm.IoError):
+            lsm.repair(os.path.join(self.path, "none"))
+
     def test_log_lines_come_to_python(self):
         lines = []
         path = os.path.join(self.folder, "logged")

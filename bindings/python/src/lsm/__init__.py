@@ -26,6 +26,7 @@ from ._db import (
     has_feature,
     library_path,
     open,
+    repair,
     version,
 )
 from ._errors import (
@@ -64,5 +65,5 @@ __all__ = [
     "InvalidError", "IoError", "Keyspace", "LibraryNotFound", "LockedError", "NoMemoryError", "NoSpaceError",
     "NotFoundError", "PanicError", "Pinned", "PreconditionError", "ReadOnlyError", "Seek", "SequenceGoneError", "Snapshot",
     "StalledError", "UnsupportedError", "VersionError", "abi_version", "backend", "canonical_options", "describe_options",
-    "destroy", "effective_option", "has_feature", "library_path", "open", "parse_options", "version",
+    "destroy", "effective_option", "has_feature", "library_path", "open", "parse_options", "repair", "version",
 ]  # fmt: skip

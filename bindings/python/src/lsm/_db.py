@@ -5,16 +5,17 @@ from __future__ import annotations
 import atexit
 import ctypes
 import enum
+import json
 import os
 import warnings
 import weakref
 from ctypes import byref, c_uint64, c_void_p
 from types import TracebackType
-from typing import Any, Iterable, Iterator, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple, Type, TypeVar, Union
 
 from . import _library
 from ._backend import BatchCore, CursorCore, KeyspaceCore, SnapshotCore, Value, view_of
-from ._errors import NotFoundError, call, closed, error_of
+from ._errors import CorruptionError, NotFoundError, call, closed, error_of
 from ._library import lib
 from ._options import Bag, LogFunction, OptionValue, text_of
 from ._portable import ITEMS, KEYS, VALUES, micros_of
@@ -410,6 +411,23 @@ class DB(Keyspace):
         call("metrics", "lsm_metrics", self._db, form, byref(text))
         return _library.take_text(text)
 
+    def verify(self) -> Dict[str, Any]:
+        """Reads and checks every byte of the database and gives the report. When something is damaged it is a
+        CorruptionError whose `report` tells what."""
+        text, details = c_void_p(), c_void_p()
+        code = lib.lsm_verify(self._db, byref(text), byref(details))
+        report: Dict[str, Any] = json.loads(_library.take_text(text)) if text else {}
+        if code < 0:
+            error = error_of("verify", code, details)
+            if isinstance(error, CorruptionError):
+                error.report = report
+            raise error
+        return report
+
+    def resume(self) -> None:
+        """Tries again, now, what failed in the background or for want of room, and waits for it."""
+        call("resume", "lsm_resume", self._db)
+
     def clear_cache(self) -> None:
         """Empties the block cache."""
         call("clear cache", "lsm_cache_clear", self._db)
@@ -427,6 +445,16 @@ def open(
 def destroy(path: PathLike) -> None:
     """Removes a database that nobody has open: the files that the library made, and the folder if it is empty then."""
     call("destroy", "lsm_destroy", text_of("destroy", os.fsencode(path)))
+
+
+def repair(path: PathLike, options: Optional[Mapping[str, OptionValue]] = None) -> Dict[str, Any]:
+    """Makes a damaged database that nobody has open one that can be opened, with every entry that can still be read, and
+    gives a report of what was lost. A database without damage is left as it is."""
+    text = c_void_p()
+    with Bag(options or {}) as bag:
+        call("repair", "lsm_repair", text_of("repair", os.fsencode(path)), bag, byref(text))
+    report: Dict[str, Any] = json.loads(_library.take_text(text))
+    return report
 
 
 def version() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_void_p
-from typing import Dict, Optional, Type
+from typing import Any, Dict, Mapping, Optional, Type
 
 from . import _library
 
@@ -68,9 +68,10 @@ class IoError(_SystemError):
 
 
 class CorruptionError(Error):
-    """Bytes on disk are not what was written."""
+    """Bytes on disk are not what was written. `report` is what `DB.verify` found, else empty."""
 
     code = -3
+    report: Mapping[str, Any] = {}
 
 
 class ConflictError(Error):

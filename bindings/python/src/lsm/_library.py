@@ -161,6 +161,9 @@ _FUNCTIONS = {
     "lsm_property_u64": (c_int32, [_P, _P, c_char_p, _U64, _OUT]),
     "lsm_metrics": (c_int32, [_P, c_int32, _OUT, _OUT]),
     "lsm_cache_clear": (c_int32, [_P, _OUT]),
+    "lsm_verify": (c_int32, [_P, _OUT, _OUT]),
+    "lsm_repair": (c_int32, [c_char_p, _P, _OUT, _OUT]),
+    "lsm_resume": (c_int32, [_P, _OUT]),
 }
 
 
