@@ -19,7 +19,7 @@ def _native() -> Any:
     if wanted == "ctypes":
         return None
     try:
-        from . import _native
+        from . import _native  # type: ignore[attr-defined]
     except ImportError:
         if wanted == "native":
             raise

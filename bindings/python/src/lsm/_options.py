@@ -20,16 +20,17 @@ _logs: Dict[int, LogFunction] = {}
 _numbers = itertools.count(1)
 
 
-@LOG_FN
-def _on_log(ctx: Optional[int], level: int, message: int, length: int) -> None:
+def _log_line(ctx: Optional[int], level: int, message: int, length: int) -> None:
     function = _logs.get(ctx or 0)
     if function is not None:
         function(level, ctypes.string_at(message, length).decode("utf-8", "replace"))
 
 
-@DROP_FN
-def _on_drop(ctx: Optional[int]) -> None:
+def _log_drop(ctx: Optional[int]) -> None:
     _logs.pop(ctx or 0, None)
+
+
+_on_log, _on_drop = LOG_FN(_log_line), DROP_FN(_log_drop)
 
 
 def text_of(operation: str, text: Union[str, bytes]) -> bytes:
