@@ -158,9 +158,7 @@ public final class Cursor implements AutoCloseable {
         }
         enter();
         try {
-            Seek where = way == FORWARD ? Seek.GT : Seek.LT;
-            return arrive(LIB.lsm_iter_seek(held.iter, where.ordinal(), memory.address + keyAt, keyLength,
-                    memory.address + ENTRY, memory.err()), memory);
+            return seek(way == FORWARD ? Seek.GT : Seek.LT, memory.address + keyAt, keyLength, memory);
         } finally {
             leave();
         }
@@ -187,8 +185,7 @@ public final class Cursor implements AutoCloseable {
             call.bytes.put(DATA, key);
             enter();
             try {
-                return arrive(LIB.lsm_iter_seek(held.iter, where.ordinal(), call.data(), key.length, call.address + ENTRY,
-                        call.err()), call);
+                return seek(where, call.data(), key.length, call);
             } finally {
                 leave();
             }
@@ -197,9 +194,19 @@ public final class Cursor implements AutoCloseable {
         }
     }
 
-    /** Takes the one entry that a seek left in {@code call}. A failure leaves everything as it was. */
+    private boolean seek(Seek where, long key, long keyBytes, Memory call) {
+        Lsm db = store.database();
+        int look = db.beginLook();
+        try {
+            return arrive(call.check(LIB.lsm_iter_seek(held.iter, where.ordinal(), key, keyBytes, call.address + ENTRY,
+                    call.err())), call);
+        } finally {
+            db.endLook(look);
+        }
+    }
+
+    /** Takes the one entry that a seek left in {@code call}. A failure before leaves everything as it was. */
     private boolean arrive(int code, Memory call) {
-        call.check(code);
         room = CHUNK_FIRST;
         direction = NONE;
         count = 0;
@@ -246,7 +253,7 @@ public final class Cursor implements AutoCloseable {
             direction = NONE;
             count = 0;
             at = NONE;
-            int got = hasSequences ? readEntries(way) : readPacked(way);
+            int got = hasSequences ? lookAtEntries(way) : readPacked(way);
             if (got == 0) { // past that end, and so is the iterator
                 return false;
             }
@@ -275,7 +282,17 @@ public final class Cursor implements AutoCloseable {
                 memory.out2(), memory.err()));
     }
 
-    /** One entry or many with their sequence numbers; the library's pointers are followed before its next call. */
+    private int lookAtEntries(int way) {
+        Lsm db = store.database();
+        int look = db.beginLook();
+        try {
+            return readEntries(way);
+        } finally {
+            db.endLook(look);
+        }
+    }
+
+    /** One entry or many with their sequence numbers; the library's pointers are followed before its next call or close. */
     private int readEntries(int way) {
         int max = chunkMax == 0 ? 1 : room == CHUNK_FIRST ? ENTRIES_MAX / 8 : ENTRIES_MAX;
         if (entries == null) {
@@ -365,11 +382,13 @@ public final class Cursor implements AutoCloseable {
         return copy;
     }
 
+    /** How many bytes the key has. */
     public int keyLength() {
         here();
         return keyLength;
     }
 
+    /** How many bytes the value has; 0 with {@link ReadOptions#keysOnly}. */
     public int valueLength() {
         here();
         return valueLength;
@@ -438,7 +457,7 @@ public final class Cursor implements AutoCloseable {
         Reference.reachabilityFence(this);
     }
 
-    /** Closes it. A second close does nothing; one while another thread moves it is {@link LsmException.Busy}. */
+    /** Gives it back. A second close does nothing; one while another thread moves it is {@link LsmException.Busy}. */
     @Override
     public void close() {
         if (isClosed) {

@@ -18,6 +18,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.function.Consumer;
 
 /**
@@ -39,11 +40,21 @@ public final class Lsm extends Store implements AutoCloseable {
     private static final Set<WeakReference<Lsm>> LOGGING = ConcurrentHashMap.newKeySet();
     private static final AtomicBoolean HAS_HOOK = new AtomicBoolean();
 
+    private static final int STRIPES = 16;
+    /** Numbers that share no cache line. */
+    private static final int STRIDE = 16;
+
     private final Path path;
     private final Held held;
     private final AtomicBoolean isClosing = new AtomicBoolean();
     private final WeakReference<Lsm> logging;
     private volatile long db;
+
+    /**
+     * How many threads copy what an iterator shows. Those bytes belong to the iterator, and a close of the database empties
+     * it, so {@link #close} waits for them. Striped, because every seek counts itself in and out.
+     */
+    private final AtomicIntegerArray looks = new AtomicIntegerArray(STRIPES * STRIDE);
 
     /** Outlives the object. */
     private static final class Held extends Leaks.Handle {
@@ -211,6 +222,31 @@ public final class Lsm extends Store implements AutoCloseable {
         return open;
     }
 
+    /** Keeps {@link #close} out until {@link #endLook} of the same number. */
+    @SuppressWarnings("deprecation") // threadId() came with Java 19
+    int beginLook() {
+        int stripe = ((int) Thread.currentThread().getId() & (STRIPES - 1)) * STRIDE;
+        // This and the read after it, against the write and the reads in close: one of the two sees the other.
+        looks.getAndIncrement(stripe);
+        if (isClosing.get()) {
+            looks.getAndDecrement(stripe);
+            throw LsmException.closed("the database " + path);
+        }
+        return stripe;
+    }
+
+    void endLook(int stripe) {
+        looks.getAndDecrement(stripe);
+    }
+
+    private void awaitLooks() {
+        for (int stripe = 0; stripe < STRIPES * STRIDE; stripe += STRIDE) {
+            while (looks.get(stripe) != 0) {
+                Thread.yield();
+            }
+        }
+    }
+
     // Writes.
 
     /** An empty batch. */
@@ -223,6 +259,7 @@ public final class Lsm extends Store implements AutoCloseable {
         return write(batch, WriteOptions.DEFAULT);
     }
 
+    /** The same with a durability or a deadline of its own. */
     public long write(WriteBatch batch, WriteOptions options) {
         db();
         return batch.write(this, options);
@@ -391,6 +428,7 @@ public final class Lsm extends Store implements AutoCloseable {
         long open = db;
         db = 0;
         handle = 0;
+        awaitLooks();
         if (logging != null) {
             LOGGING.remove(logging);
         }

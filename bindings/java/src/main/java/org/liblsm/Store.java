@@ -55,6 +55,7 @@ public abstract sealed class Store permits Lsm, Keyspace {
         put(key, value, WriteOptions.DEFAULT);
     }
 
+    /** The same with a durability or a deadline of its own. */
     public final void put(byte[] key, byte[] value, WriteOptions options) {
         long keyspace = open();
         Memory memory = Memory.take((long) key.length + value.length);
@@ -90,6 +91,7 @@ public abstract sealed class Store permits Lsm, Keyspace {
         delete(key, WriteOptions.DEFAULT);
     }
 
+    /** The same with a durability or a deadline of its own. */
     public final void delete(byte[] key, WriteOptions options) {
         long keyspace = open();
         Memory memory = Memory.take(key.length);
@@ -109,6 +111,7 @@ public abstract sealed class Store permits Lsm, Keyspace {
         return get(key, ReadOptions.DEFAULT);
     }
 
+    /** The same as of a snapshot, or with another setting of its own. */
     public final byte[] get(byte[] key, ReadOptions options) {
         long keyspace = open();
         Memory memory = Memory.take(key.length);
@@ -173,6 +176,7 @@ public abstract sealed class Store permits Lsm, Keyspace {
         return getPinned(key, ReadOptions.DEFAULT);
     }
 
+    /** The same as of a snapshot, or with another setting of its own. */
     public final Pinned getPinned(byte[] key, ReadOptions options) {
         long keyspace = open();
         Memory memory = Memory.take(key.length);
@@ -217,6 +221,7 @@ public abstract sealed class Store permits Lsm, Keyspace {
         return multiGet(keys, ReadOptions.DEFAULT);
     }
 
+    /** The same as of a snapshot, or with another setting of its own. */
     public final byte[][] multiGet(List<byte[]> keys, ReadOptions options) {
         try {
             return MultiGet.copies(open(), keys, options);
@@ -243,6 +248,7 @@ public abstract sealed class Store permits Lsm, Keyspace {
         return cursor(ReadOptions.DEFAULT);
     }
 
+    /** A cursor over what the options leave: bounds, prefix, a snapshot, keys only. */
     public final Cursor cursor(ReadOptions options) {
         try {
             return Cursor.open(this, open(), options);

@@ -10,6 +10,7 @@ import static org.liblsm.Fixture.text;
 
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -357,6 +358,22 @@ class CursorTest {
             }
             assertTrue(stalls > 3, stalls + " stalls");
             assertEquals(key(1998), text(c.key()));
+        }
+    }
+
+    @Test
+    void aDeadlineEndsALongStep() {
+        fill(60_000);
+        try (WriteBatch batch = db.batch()) {
+            for (int i = 0; i < 59_999; i++) {
+                batch.delete(bytes(key(2 * i)));
+            }
+            db.write(batch);
+        }
+        try (Cursor c = db.cursor(ReadOptions.DEFAULT.deadline(Duration.ofNanos(1000)))) {
+            LsmException.Timeout e = assertThrows(LsmException.Timeout.class, c::next);
+            assertEquals(Code.TIMEOUT, e.code());
+            assertFalse(c.isValid());
         }
     }
 

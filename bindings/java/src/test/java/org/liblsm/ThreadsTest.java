@@ -160,4 +160,43 @@ class ThreadsTest {
         }
         assertEquals(0, strange.get());
     }
+
+    /** What a seek shows belongs to the iterator, which a close of the database empties: it must wait for the copy. */
+    @Test
+    void closingWhileCursorsLookHarmsNobody() throws Exception {
+        AtomicInteger strange = new AtomicInteger();
+        for (int round = 0; round < 20; round++) {
+            Lsm db = Fixture.open(folder);
+            for (int i = 0; i < 9; i++) {
+                db.put(bytes("key" + i), new byte[400_000]); // long to copy
+            }
+            List<Thread> threads = new ArrayList<>();
+            for (int t = 0; t < 4; t++) {
+                ReadOptions options = t % 2 == 0 ? ReadOptions.DEFAULT : ReadOptions.DEFAULT.sequences();
+                Thread thread = new Thread(() -> {
+                    try (Cursor c = db.cursor(options)) {
+                        for (int i = 0; ; i++) {
+                            if (!c.seek(Seek.GE, bytes("key" + i % 8)) || c.value().length != 400_000 || !c.next()) {
+                                strange.incrementAndGet();
+                            }
+                        }
+                    } catch (LsmException.Closed e) {
+                        // as it must be
+                    } catch (Throwable e) {
+                        e.printStackTrace();
+                        strange.incrementAndGet();
+                    }
+                });
+                threads.add(thread);
+                thread.start();
+            }
+            Thread.sleep(5 + round % 10);
+            db.close();
+            for (Thread thread : threads) {
+                thread.join(60_000);
+                assertFalse(thread.isAlive());
+            }
+        }
+        assertEquals(0, strange.get());
+    }
 }
