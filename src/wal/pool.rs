@@ -38,7 +38,7 @@ const GROWTH: u64 = 4;
 /// Smallest size that `segment_bytes_max` may ask for.
 const BYTES_MIN: u64 = 16 << 10;
 /// Zeros are written in this unit: the kernel caches a file in pieces of what was written at once, and a sync writes whole
-/// pieces (64 KiB pieces cost 65 KB a synced record, 4 KiB ones 6 KB; docs/decisions/0011).
+/// pieces (64 KiB pieces cost 65 KB a synced record, 4 KiB ones 6 KB; docs/decisions/0013).
 const PREWRITE_BYTES: usize = 4 << 10;
 /// Larger files are only allocated where nobody syncs: zeros would double what the first round of segments writes, and
 /// blocks that were never written cost a sync, nothing else (it commits their state besides: 0.3 instead of 0.1 ms).
