@@ -121,7 +121,7 @@ func (db *DB) write(b *Batch, o *WriteOptions) (s C.lsmgo_number, err error) {
 	defer runtime.KeepAlive(db)
 	length := C.size_t(len(b.packed))
 	if len(b.runs) == 0 || len(b.runs) == 1 && b.runs[0].keyspace == nil {
-		return C.lsmgo_write_packed(db.c.Load(), o.c(), address(b.packed), length), nil
+		return C.lsmgo_write_packed(db.load(), o.c(), address(b.packed), length), nil
 	}
 	keyspaces := make([]*C.lsm_keyspace, len(b.runs))
 	ends := make([]C.size_t, len(b.runs))
@@ -133,7 +133,7 @@ func (db *DB) write(b *Batch, o *WriteOptions) (s C.lsmgo_number, err error) {
 		if k.handle != db.handle {
 			return s, invalid("write", "a keyspace of another database")
 		}
-		if keyspaces[i] = k.c.Load(); keyspaces[i] == nil {
+		if keyspaces[i] = k.load(); keyspaces[i] == nil {
 			return s, closed("write")
 		}
 		ends[i] = C.size_t(run.end)

@@ -57,9 +57,7 @@ func OpenLogged(path string, options Options, log LogFunc) (*DB, error) {
 		// Closing writes what is in memory: not on the garbage collector's goroutine.
 		go func() { _ = h.close() }()
 	})
-	db := &DB{handle: h, Keyspace: &Keyspace{handle: h, name: "default"}}
-	db.Keyspace.c.Store(C.lsm_default_keyspace(h.c))
-	return db, nil
+	return &DB{handle: h, Keyspace: newKeyspace(h, C.lsm_default_keyspace(h.c), "default")}, nil
 }
 
 // Close ends the database: waiting calls wake with ErrClosed, calls in flight are waited for, what was acknowledged
@@ -131,9 +129,7 @@ func (db *DB) OpenKeyspace(name string, options Options) (*Keyspace, error) {
 	if err := check("open keyspace", s.code, s.err); err != nil {
 		return nil, err
 	}
-	k := &Keyspace{handle: db.handle, name: name}
-	k.c.Store((*C.lsm_keyspace)(s.handle))
-	return k, nil
+	return newKeyspace(db.handle, (*C.lsm_keyspace)(s.handle), name), nil
 }
 
 // DropKeyspace removes a keyspace and all its data. ErrNotFound if there is none.

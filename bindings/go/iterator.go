@@ -76,7 +76,7 @@ type Iterator struct {
 
 // Iter opens an iterator over the keyspace as of now, or as of the snapshot in the options.
 func (k *Keyspace) Iter(o *IterOptions) (*Iterator, error) {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return nil, closed("iterator")
 	}

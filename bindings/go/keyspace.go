@@ -12,10 +12,18 @@ import (
 
 // A Keyspace is an ordered set of keys with values of its own. Any number of goroutines may use it at once.
 type Keyspace struct {
-	c      atomic.Pointer[C.lsm_keyspace] // nil after Release
-	handle *handle                        // keeps the database open while the keyspace is in use
-	name   string
+	// The *C.lsm_keyspace, nil after Release; changed atomically. Not an atomic.Pointer: from Go 1.20 on a type of C that is
+	// only declared is no type argument.
+	pointer unsafe.Pointer
+	handle  *handle // keeps the database open while the keyspace is in use
+	name    string
 }
+
+func newKeyspace(h *handle, c *C.lsm_keyspace, name string) *Keyspace {
+	return &Keyspace{pointer: unsafe.Pointer(c), handle: h, name: name}
+}
+
+func (k *Keyspace) load() *C.lsm_keyspace { return (*C.lsm_keyspace)(atomic.LoadPointer(&k.pointer)) }
 
 // scratch are buffers for answers whose length is not known before.
 var scratch = sync.Pool{New: func() any { b := make([]byte, 4096); return &b }}
@@ -46,7 +54,7 @@ func (k *Keyspace) Release() {
 	if k.name == "default" {
 		return
 	}
-	if c := k.c.Swap(nil); c != nil {
+	if c := (*C.lsm_keyspace)(atomic.SwapPointer(&k.pointer, nil)); c != nil {
 		C.lsm_keyspace_release(c)
 	}
 	runtime.KeepAlive(k.handle)
@@ -54,7 +62,7 @@ func (k *Keyspace) Release() {
 
 // Put stores a value under a key and replaces an older one.
 func (k *Keyspace) Put(key, value []byte, o *WriteOptions) error {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return closed("put")
 	}
@@ -65,7 +73,7 @@ func (k *Keyspace) Put(key, value []byte, o *WriteOptions) error {
 
 // Delete removes a key; it is no error if there is none.
 func (k *Keyspace) Delete(key []byte, o *WriteOptions) error {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return closed("delete")
 	}
@@ -101,7 +109,7 @@ func (k *Keyspace) AppendGet(dst, key []byte, o *ReadOptions) ([]byte, error) {
 
 // read reads a value to (*buffer)[at:], and makes that longer when it has to.
 func (k *Keyspace) read(op string, buffer *[]byte, at int, key []byte, o *ReadOptions) (int, error) {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return 0, closed(op)
 	}
@@ -136,7 +144,7 @@ func (k *Keyspace) Exists(key []byte, o *ReadOptions) (bool, error) {
 
 // ValueLen is the length of a value; ErrNotFound if there is none.
 func (k *Keyspace) ValueLen(key []byte, o *ReadOptions) (int, error) {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return 0, closed("exists")
 	}
@@ -152,7 +160,7 @@ func (k *Keyspace) ValueLen(key []byte, o *ReadOptions) (int, error) {
 
 // Approximate is about how many bytes on disk and keys lie from from (included) to to (excluded); an empty bound is none.
 func (k *Keyspace) Approximate(from, to []byte) (size, keys uint64, err error) {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return 0, 0, closed("approximate")
 	}
@@ -164,7 +172,7 @@ func (k *Keyspace) Approximate(from, to []byte) (size, keys uint64, err error) {
 // Compact rewrites the keys from from (included) to to (excluded) to the last level and waits for it; an empty bound is
 // none.
 func (k *Keyspace) Compact(from, to []byte) error {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return closed("compact")
 	}
@@ -175,7 +183,7 @@ func (k *Keyspace) Compact(from, to []byte) error {
 
 // Flush writes the memory of the keyspace to a table and waits for it.
 func (k *Keyspace) Flush() error {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return closed("flush")
 	}
@@ -186,7 +194,7 @@ func (k *Keyspace) Flush() error {
 
 // Property is a text about the keyspace, as DB.Property.
 func (k *Keyspace) Property(name string) (string, error) {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return "", closed("property")
 	}
@@ -195,7 +203,7 @@ func (k *Keyspace) Property(name string) (string, error) {
 
 // PropertyUint is a number about the keyspace, as DB.PropertyUint: "levels.0.files", "keys.estimate".
 func (k *Keyspace) PropertyUint(name string) (uint64, error) {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return 0, closed("property")
 	}

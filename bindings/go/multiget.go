@@ -11,7 +11,7 @@ import (
 // MultiGet reads many keys as of one moment in one call. The i-th value is nil when the i-th key has none. When reading
 // one of them fails, the error is the first such, and the values that could be read are returned with it.
 func (k *Keyspace) MultiGet(keys [][]byte, o *ReadOptions) ([][]byte, error) {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return nil, closed("multi-get")
 	}

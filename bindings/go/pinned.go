@@ -56,7 +56,7 @@ func (k *Keyspace) View(key []byte, o *ReadOptions, look func(value []byte) erro
 }
 
 func (k *Keyspace) pin(key []byte, o *ReadOptions) (s C.lsmgo_pinned, err error) {
-	c := k.c.Load()
+	c := k.load()
 	if c == nil {
 		return s, closed("get pinned")
 	}

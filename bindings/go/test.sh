@@ -21,6 +21,9 @@ done
 mkdir -p "$work"
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" CGO_ENABLED=1 CGO_LDFLAGS="-Wl,-rpath,$prefix/lib"
 # Nothing is downloaded and nothing is written outside the target folder.
+# The strict check of pointers is chosen at run time before Go 1.21, and when building from then on.
+strict=GODEBUG=cgocheck=2
+case $("$GO" env GOVERSION) in go1.19* | go1.20*) ;; *) strict=GOEXPERIMENT=cgocheck2 ;; esac
 export GOCACHE="$work/cache" GOPATH="$work/path" GOPROXY=off GOFLAGS=-mod=readonly GOTOOLCHAIN=local
 began=$(date +%s)
 said() { echo "  $1: $(($(date +%s) - began)) s"; began=$(date +%s); }
@@ -33,12 +36,12 @@ said vet
 said tests
 # The race detector is made for few processors, and needs the C library's development files.
 if echo 'package main; func main() {}' >"$work/probe.go" && "$GO" build -race -o "$work/probe" "$work/probe.go" 2>/dev/null; then
-  GODEBUG=cgocheck=2 "$GO" test -race -timeout 300s .
+  env "$strict" "$GO" test -race -timeout 300s .
   said "tests under the race detector"
 else
   echo "skipped: race detector not found"
   [ "${REQUIRE:-0}" = 0 ] || exit 1
-  GODEBUG=cgocheck=2 "$GO" test -timeout 300s .
+  env "$strict" "$GO" test -timeout 300s .
 fi
 
 "$GO" build -o "$work/" ./examples/wordindex ./bench
