@@ -7,7 +7,7 @@
 //! Threads: one. Failure: a header page that fails its checks, and what the file system says; damage behind the header is
 //! part of the answer.
 
-use super::format::{self, HEADER_BYTES, RECORD_HEADER_BYTES, decode_previous, decode_seal};
+use super::format::{self, HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader, decode_previous, decode_seal};
 use super::scan::{Check, Found, Scanner};
 use super::{Previous, RecordKind};
 use crate::base::ids::{FileIdentity, FileNumber, SeqNo};
@@ -75,7 +75,8 @@ pub enum SegmentItem<'a> {
         offset: u64,
         /// Why there is no record.
         why: String,
-        /// Something was begun there: not the zeros that stand behind the last record of a segment in use.
+        /// A record was begun there, or whole ones stand behind: not just the zeros, or the rest of an earlier use of the
+        /// file, that stand behind the last record of a segment in use.
         is_begun: bool,
     },
 }
@@ -117,7 +118,7 @@ pub fn dump_segment(
                     at += RECORD_HEADER_BYTES as u64;
                     continue;
                 }
-                break (no.why, no.claims.is_some());
+                break (no.why, no.claims.is_some_and(|header| belongs_there(&header, next_seq)));
             }
             Err(error) => break (error.message().to_owned(), true),
         };
@@ -147,6 +148,12 @@ pub fn dump_segment(
         each(SegmentItem::End { offset: at, why: error.message().to_owned(), is_begun: true });
     }
     Ok(head)
+}
+
+/// Whether a header whose checksum is wrong is that of the record that belongs there, and not the rest of an earlier use of
+/// the file, whose numbers are lower.
+fn belongs_there(header: &RecordHeader, next_seq: Option<u64>) -> bool {
+    header.record_kind().is_some() && next_seq == Some(header.first_seq)
 }
 
 /// As in `replay`: an empty record may be missing when the one behind it has the expected sequence number.

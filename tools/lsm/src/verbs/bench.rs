@@ -211,7 +211,10 @@ fn object(workload: &str, measured: &Measured) -> Value {
 }
 
 fn row(workload: &str, measured: &Measured) -> Vec<String> {
-    let micros = |nanos: u64| format!("{:.1}", nanos as f64 / 1000.0);
+    let micros = |nanos: u64| {
+        let micros = nanos as f64 / 1000.0;
+        if micros < 10.0 { format!("{micros:.2}") } else { format!("{micros:.0}") }
+    };
     let rate = measured.bytes as f64 / measured.elapsed.as_secs_f64().max(1e-9);
     let mut row = vec![
         workload.to_string(),
