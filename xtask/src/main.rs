@@ -8,6 +8,7 @@
 //!     deny               what may be linked in: licences, sources, versions
 //!     results            writes the tables of docs/PERFORMANCE.md from docs/results
 //!     micro              runs the micro-benchmarks and keeps their medians in docs/results/micro.json
+//!     options FILE       the table of docs/tuning.md against lsm_options_describe; docs/check.sh calls it
 //!     guard [--bless]    instructions of the C interface's calls against their ceilings; --bless lowers them
 //!     ci                 .ci/run
 //!
@@ -23,8 +24,11 @@ mod layers;
 mod layout;
 mod length;
 mod lex;
+mod links;
 mod micro;
 mod names;
+mod options;
+mod pages;
 mod paths;
 mod plant;
 mod results;
@@ -40,7 +44,7 @@ mod tidy;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | results | micro | guard [--bless] | plant [...] \
+const USAGE: &str = "usage: cargo xtask tidy [--bless] | header [--check] | abi [FILE] | results | micro | options FILE | guard [--bless] | plant [...] \
                      | soak [...] | deny | ci";
 
 fn main() -> ExitCode {
@@ -58,6 +62,8 @@ fn main() -> ExitCode {
         }
         ["results"] => results::run(&root),
         ["micro"] => micro::run(&root),
+        ["options", file] => options::run(&root, file, false),
+        ["options", "--bless", file] => options::run(&root, file, true),
         ["abi"] => abi::run(&root, &root.join("target/release/liblsm.so")),
         ["abi", file] => abi::run(&root, Path::new(file)),
         ["deny"] => deny::run(&root),

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: all checks over all files.
 
 use crate::source::{self, Finding};
-use crate::{format_doc, layers, length, names, plant, results, soak, text};
+use crate::{format_doc, layers, length, links, names, pages, plant, results, soak, text};
 use std::fs;
 use std::path::Path;
 
@@ -41,6 +41,8 @@ fn check(root: &Path, is_blessing: bool) -> Result<(Vec<Finding>, usize), String
     findings.extend(names::check(&sources));
     findings.extend(length::check(&sources, &ratchet).0);
     findings.extend(text::check(&sources));
+    findings.extend(links::check(root, &sources));
+    findings.extend(pages::check(&sources));
     findings.extend(plant::check(&sources));
     findings.extend(soak::check(root, &sources));
     findings.extend(format_doc::check(&sources).0);
