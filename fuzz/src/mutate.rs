@@ -319,7 +319,7 @@ fn sample_table(compressed: bool) -> Vec<u8> {
     let path = Path::new("/000001.sst");
     let identity = FileIdentity { database: PLACE.database, number: FileNumber(PLACE.number) };
     let compression = if compressed { Compression::Lz4 } else { Compression::None };
-    let config = TableConfig { block_bytes: 256, compression, filter_fpr: 0.05 };
+    let config = TableConfig { block_bytes: 256, compression, filter_fpr: 0.05, owner: None };
     let mut writer = TableWriter::new(fs.open(path, OpenMode::CreateNew).expect("makes"), identity, config);
     let mut seq = 400;
     for n in 0..40u32 {
