@@ -1085,7 +1085,8 @@ int32_t lsm_iter_seek(struct lsm_iter *iter,
 
 /**
  * One step forward. On a fresh iterator the first entry; past the back end it stays `LSM_END`; past the front end it
- * gives the first entry. The entry's bytes are valid until the next call on the iterator.
+ * gives the first entry. The entry's bytes are valid until the next call on the iterator. After an error of reading
+ * every step answers that error until a seek or a refresh succeeds.
  *
  * NULL: `err` may be. Threads: one at a time on the iterator. Codes: as `lsm_iter_seek`.
  *

@@ -5,6 +5,7 @@
 //! `cargo test --test crashed_fixtures -- --ignored make` writes those of this version; it refuses to touch existing ones.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is wrong")]
 #![allow(clippy::disallowed_methods, reason = "fixtures are real files")]
+#![allow(clippy::print_stderr, reason = "seeds and counts are for whoever reads the test's output")]
 
 mod explorer;
 

@@ -165,7 +165,7 @@ fn grid(set: &Json, first: &str, cell: impl Fn(&Json) -> String) -> String {
     for workload in distinct(set.get("rows").list(), "workload") {
         let cells: Vec<String> =
             engines.iter().map(|engine| row(set, workload, engine).map_or_else(|| "-".to_string(), &cell)).collect();
-        if cells.iter().any(|cell| cell.trim_matches(['-', ' ', '/']) != "") {
+        if cells.iter().any(|cell| !cell.trim_matches(['-', ' ', '/']).is_empty()) {
             let _ = writeln!(out, "| {} | {} |", workload_name(set, workload), cells.join(" | "));
         }
     }
