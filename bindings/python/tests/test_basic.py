@@ -252,7 +252,7 @@ class Pins(Case):
         self.db[b"big"] = bytes(1 << 20)
         self.db.flush()
         self.db.clear_cache()
-        for i in range(2000):
+        for i in range(500):
             with self.db.pinned(b"big", fill_cache=False) as view:
                 view[0]
             if i == 100:

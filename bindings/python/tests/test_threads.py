@@ -74,7 +74,7 @@ class Threads(Case):
         self.assertTrue(all(reads))
 
     def test_close_while_others_are_inside(self):
-        for round_ in range(4):
+        for round_ in range(2):
             with lsm.open(os.path.join(self.folder, f"close{round_}"), self.options) as db:
                 db.update((b"%05d" % i, b"%d" % i) for i in range(2000))
                 db.flush()
@@ -120,7 +120,7 @@ class Threads(Case):
 
     def test_a_snapshot_is_closed_while_it_is_read(self):
         self.fill(100)
-        for _ in range(30):
+        for _ in range(8):
             snapshot = self.db.snapshot()
 
             def read(snapshot=snapshot):
@@ -170,7 +170,7 @@ class Threads(Case):
 
         def write():
             try:
-                for i in range(40):
+                for i in range(12):
                     self.db.put(b"%d" % i, bytes(1 << 20), durability=3)
             finally:
                 stop.set()
