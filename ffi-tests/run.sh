@@ -108,6 +108,8 @@ if part symbols; then
   else
     skip nm
   fi
+  grep -q "^version = \"1\.$(packaging/version-script.sh --minor)\.0\"$" capi/Cargo.toml ||
+    fail "capi/Cargo.toml: the library version for cargo-c is not that of the newest node"
   # What cargo alone makes, without nodes, serves too.
   mkdir -p "$out/cargo-only"
   cp "$lib/deps/liblsm.so" "$out/cargo-only/liblsm.so"

@@ -1067,6 +1067,12 @@ struct sequences {
   std::uint64_t durable;   /**< Of what survives a power cut. */
 };
 
+/** What db::verify found. */
+struct verification {
+  bool is_sound;      /**< Nothing is damaged, missing or unreadable. */
+  std::string report; /**< JSON, as lsm_verify says. */
+};
+
 /** An open database; it closes itself when it ends, and close() tells whether that went well. */
 class db : public operations<db> {
  public:
@@ -1083,6 +1089,33 @@ class db : public operations<db> {
   static returns<void> destroy(const std::string &path) {
     lsm_error *err = nullptr;
     const std::int32_t code = lsm_destroy(path.c_str(), &err);
+    if (code < 0) return detail::fail<void>(code, err);
+    return detail::ok();
+  }
+  /** Repairs a damaged database that nobody has open, as lsm_repair says; gives the report, JSON. */
+  static returns<std::string> repair(const std::string &path, const options &how = options()) {
+    if (how.failure_.code() != LSM_OK) return detail::fail<std::string>(how.failure_.code(), nullptr);
+    char *raw = nullptr;
+    lsm_error *err = nullptr;
+    const std::int32_t code = lsm_repair(path.c_str(), how.raw(), &raw, &err);
+    if (code < 0) return detail::fail<std::string>(code, err);
+    const detail::text report(raw);
+    return std::string(report.get());
+  }
+  /** Reads and checks every byte. Damage is an answer; only what kept it from looking is a failure. */
+  returns<verification> verify() const {
+    char *raw = nullptr;
+    lsm_error *err = nullptr;
+    const std::int32_t code = lsm_verify(raw_.get(), &raw, &err);
+    if (raw == nullptr) return detail::fail<verification>(code, err);
+    const failure told(code, err);
+    const detail::text report(raw);
+    return verification{code == LSM_OK, std::string(report.get())};
+  }
+  /** Tries again, now, what failed in the background or for want of room, and waits for it. */
+  returns<void> resume() {
+    lsm_error *err = nullptr;
+    const std::int32_t code = lsm_resume(raw_.get(), &err);
     if (code < 0) return detail::fail<void>(code, err);
     return detail::ok();
   }
