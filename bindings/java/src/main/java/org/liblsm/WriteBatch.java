@@ -13,7 +13,8 @@ import java.util.concurrent.atomic.AtomicBoolean;
 /**
  * Puts and deletes that are written as a whole with {@link Lsm#write}: a crash or a reader sees all of them or none. They
  * are encoded here, in Java, and cross into the library in one call; one for each keyspace when there are several. A batch
- * may be written again, or cleared and filled anew. One thread at a time, which may change.
+ * may be written again, or cleared and filled anew. One thread at a time, which may change; a second one gets
+ * {@link LsmException.Busy}.
  */
 public final class WriteBatch implements AutoCloseable {
     /** The value length that means "delete". */
@@ -65,16 +66,21 @@ public final class WriteBatch implements AutoCloseable {
 
     /** Adds a put into a keyspace of the same database. */
     public WriteBatch put(Store store, byte[] key, byte[] value) {
-        Part part = part(store);
-        part.reserve((long) HEAD + key.length + value.length);
-        int at = part.end;
-        part.bytes.putInt(at, key.length);
-        part.bytes.putInt(at + 4, value.length);
-        part.bytes.put(at + HEAD, key);
-        part.bytes.put(at + HEAD + key.length, value);
-        part.end = at + HEAD + key.length + value.length;
-        part.count++;
-        return this;
+        enter();
+        try {
+            Part part = part(store);
+            part.reserve((long) HEAD + key.length + value.length);
+            int at = part.end;
+            part.bytes.putInt(at, key.length);
+            part.bytes.putInt(at + 4, value.length);
+            part.bytes.put(at + HEAD, key);
+            part.bytes.put(at + HEAD + key.length, value);
+            part.end = at + HEAD + key.length + value.length;
+            part.count++;
+            return this;
+        } finally {
+            busy.setRelease(false);
+        }
     }
 
     /** Adds a delete in the default keyspace. */
@@ -84,15 +90,20 @@ public final class WriteBatch implements AutoCloseable {
 
     /** Adds a delete in a keyspace of the same database. */
     public WriteBatch delete(Store store, byte[] key) {
-        Part part = part(store);
-        part.reserve((long) HEAD + key.length);
-        int at = part.end;
-        part.bytes.putInt(at, key.length);
-        part.bytes.putInt(at + 4, DELETE);
-        part.bytes.put(at + HEAD, key);
-        part.end = at + HEAD + key.length;
-        part.count++;
-        return this;
+        enter();
+        try {
+            Part part = part(store);
+            part.reserve((long) HEAD + key.length);
+            int at = part.end;
+            part.bytes.putInt(at, key.length);
+            part.bytes.putInt(at + 4, DELETE);
+            part.bytes.put(at + HEAD, key);
+            part.end = at + HEAD + key.length;
+            part.count++;
+            return this;
+        } finally {
+            busy.setRelease(false);
+        }
     }
 
     private Part part(Store store) {
@@ -101,9 +112,6 @@ public final class WriteBatch implements AutoCloseable {
     }
 
     private Part switchTo(Store store) {
-        if (isClosed) {
-            throw LsmException.closed("the batch");
-        }
         if (store.database() != db) {
             throw LsmException.invalid("keyspace " + store.name() + " belongs to another database than the batch");
         }
@@ -147,7 +155,7 @@ public final class WriteBatch implements AutoCloseable {
                 part.count = 0;
             }
         } finally {
-            busy.set(false);
+            busy.setRelease(false);
         }
     }
 
@@ -168,7 +176,7 @@ public final class WriteBatch implements AutoCloseable {
             }
             return filled == 0 ? db.committed() : filled == 1 ? writePacked(only, options) : writeParts(options);
         } finally {
-            busy.set(false);
+            busy.setRelease(false);
             Reference.reachabilityFence(db);
         }
     }
@@ -200,12 +208,13 @@ public final class WriteBatch implements AutoCloseable {
         }
     }
 
+    /** Keeps a second thread out: it would mix its bytes into what the first one encodes. */
     private void enter() {
         if (!busy.compareAndSet(false, true)) {
             throw LsmException.of(Code.BUSY.number(), 0, 1, "another thread is in a call on the batch");
         }
         if (isClosed) {
-            busy.set(false);
+            busy.setRelease(false);
             throw LsmException.closed("the batch");
         }
     }
@@ -224,7 +233,7 @@ public final class WriteBatch implements AutoCloseable {
             }
             parts.clear();
         } finally {
-            busy.set(false);
+            busy.setRelease(false);
         }
     }
 }

@@ -8,6 +8,7 @@ import static org.liblsm.Fixture.bytes;
 import static org.liblsm.Fixture.text;
 
 import java.nio.file.Path;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -135,5 +136,44 @@ class WriteBatchTest {
             assertThrows(LsmException.Closed.class, () -> db.write(batch));
             assertNull(db.get(bytes("k")));
         }
+    }
+
+    @Test
+    void aSecondThreadIsKeptOut() throws InterruptedException {
+        AtomicInteger done = new AtomicInteger();
+        AtomicInteger strange = new AtomicInteger();
+        try (WriteBatch batch = db.batch()) {
+            Thread[] threads = new Thread[4];
+            for (int t = 0; t < threads.length; t++) {
+                int id = t;
+                threads[t] = new Thread(() -> {
+                    for (int i = 0; i < 20_000; i++) {
+                        try {
+                            batch.put(bytes(id + "/" + i), bytes("value " + id + "/" + i));
+                            done.incrementAndGet();
+                        } catch (LsmException.Busy e) {
+                            // as it must be
+                        } catch (RuntimeException e) {
+                            strange.incrementAndGet();
+                        }
+                    }
+                });
+                threads[t].start();
+            }
+            for (Thread thread : threads) {
+                thread.join();
+            }
+            assertEquals(0, strange.get());
+            assertEquals(done.get(), batch.count());
+            db.write(batch);
+        }
+        int seen = 0;
+        try (Cursor c = db.cursor()) {
+            while (c.next()) {
+                assertEquals("value " + text(c.key()), text(c.value()));
+                seen++;
+            }
+        }
+        assertEquals(done.get(), seen, "every put that went through is whole");
     }
 }
