@@ -54,6 +54,9 @@ abstract class FfmFunctions extends Library {
     private static final MethodHandle PROPERTY_U64 = bind("lsm_property_u64", "JJJJJ", "I");
     private static final MethodHandle METRICS = bind("lsm_metrics", "JIJJ", "I");
     private static final MethodHandle CACHE_CLEAR = bind("lsm_cache_clear", "JJ", "I");
+    private static final MethodHandle VERIFY = bind("lsm_verify", "JJJ", "I");
+    private static final MethodHandle REPAIR = bind("lsm_repair", "JJJJ", "I");
+    private static final MethodHandle RESUME = bind("lsm_resume", "JJ", "I");
     private static final MethodHandle DEFAULT_KEYSPACE = bind("lsm_default_keyspace", "J", "J");
     private static final MethodHandle KEYSPACE_OPEN = bind("lsm_keyspace_open", "JJJJJ", "I");
     private static final MethodHandle KEYSPACE_RELEASE = bind("lsm_keyspace_release", "J", "V");
@@ -297,6 +300,21 @@ abstract class FfmFunctions extends Library {
     @Override
     final int lsm_cache_clear(long db, long err) {
         try { return (int) CACHE_CLEAR.invokeExact(db, err); } catch (Throwable e) { throw bug(e); }
+    }
+
+    @Override
+    final int lsm_verify(long db, long report, long err) {
+        try { return (int) VERIFY.invokeExact(db, report, err); } catch (Throwable e) { throw bug(e); }
+    }
+
+    @Override
+    final int lsm_repair(long path, long options, long report, long err) {
+        try { return (int) REPAIR.invokeExact(path, options, report, err); } catch (Throwable e) { throw bug(e); }
+    }
+
+    @Override
+    final int lsm_resume(long db, long err) {
+        try { return (int) RESUME.invokeExact(db, err); } catch (Throwable e) { throw bug(e); }
     }
 
     @Override

@@ -270,6 +270,21 @@ final class JnaLibrary extends Library {
     }
 
     @Override
+    int lsm_verify(long db, long report, long err) {
+        return C.lsm_verify(db, report, err);
+    }
+
+    @Override
+    int lsm_repair(long path, long options, long report, long err) {
+        return C.lsm_repair(path, options, report, err);
+    }
+
+    @Override
+    int lsm_resume(long db, long err) {
+        return C.lsm_resume(db, err);
+    }
+
+    @Override
     long lsm_default_keyspace(long db) {
         return C.lsm_default_keyspace(db);
     }
@@ -508,6 +523,12 @@ final class JnaLibrary extends Library {
         static native int lsm_metrics(long db, int format, long text, long err);
 
         static native int lsm_cache_clear(long db, long err);
+
+        static native int lsm_verify(long db, long report, long err);
+
+        static native int lsm_repair(long path, long options, long report, long err);
+
+        static native int lsm_resume(long db, long err);
 
         static native long lsm_default_keyspace(long db);
 

@@ -140,6 +140,12 @@ abstract class Library {
 
     abstract int lsm_cache_clear(long db, long err);
 
+    abstract int lsm_verify(long db, long report, long err);
+
+    abstract int lsm_repair(long path, long options, long report, long err);
+
+    abstract int lsm_resume(long db, long err);
+
     // Keyspaces.
     abstract long lsm_default_keyspace(long db);
 

@@ -416,6 +416,73 @@ public final class Lsm extends Store implements AutoCloseable {
         }
     }
 
+    // Damage.
+
+    /** Whether all is sound, and the report, a JSON object whose {@code damaged} names the files that are not. */
+    public record Verified(boolean isSound, String report) {}
+
+    /** Reads and checks every byte, while reads and writes go on. Damage is an answer here, no exception. */
+    public Verified verify() {
+        Memory memory = Memory.take(0);
+        try {
+            memory.bytes.putLong(OUT1, 0);
+            int code = LIB.lsm_verify(db(), memory.out1(), memory.err());
+            boolean isReported = code == Code.CORRUPTION.number() && memory.bytes.getLong(OUT1) != 0;
+            if (isReported) {
+                memory.failure(code); // the report says more; this frees the error
+            } else {
+                memory.check(code);
+            }
+            return new Verified(!isReported, memory.takeText(OUT1));
+        } finally {
+            memory.give();
+            Reference.reachabilityFence(this);
+        }
+    }
+
+    /**
+     * Repairs a damaged database that nobody has open, so that it opens with every entry that can still be read. What
+     * cannot be read is set aside in the folder, never removed; a sound database is left as it is.
+     *
+     * @return the report, a JSON object; its {@code result} is "sound" or "repaired", and {@code lost} says what is gone
+     */
+    public static String repair(Path path) {
+        return repair(path, 0);
+    }
+
+    /** The same with options for the tables that are written, over the ones that the database remembers. */
+    public static String repair(Path path, Consumer<Options> set) {
+        try (Options options = new Options()) {
+            set.accept(options);
+            return repair(path, options.handle());
+        }
+    }
+
+    private static String repair(Path path, long options) {
+        byte[] name = bytes(path);
+        Memory memory = Memory.take(name.length + 1L);
+        try {
+            memory.check(LIB.lsm_repair(memory.text(DATA, name), options, memory.out1(), memory.err()));
+            return memory.takeText(OUT1);
+        } finally {
+            memory.give();
+        }
+    }
+
+    /**
+     * Tries again, now, what failed in the background or for want of room, and waits for it. After a failure that
+     * {@link LsmException#isFatal} tells of, close the database and open it again instead.
+     */
+    public void resume() {
+        Memory memory = Memory.take(0);
+        try {
+            memory.check(LIB.lsm_resume(db(), memory.err()));
+        } finally {
+            memory.give();
+            Reference.reachabilityFence(this);
+        }
+    }
+
     /**
      * Ends background work, makes what was acknowledged durable and releases the folder. Throws when not all could be made
      * durable; it is closed all the same. A second close does nothing.
