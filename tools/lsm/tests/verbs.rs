@@ -222,6 +222,7 @@ fn dump_shows_tables_and_manifests() {
         let told = lsm!["dump", "table", &table, "--json"].ok().json();
         let lines = lsm!["dump", "table", &table, "--entries", "--json"].ok().json_lines();
         assert_eq!(told["entries"], lines.len());
+        assert_eq!((&told["keyspace"], &told["keyspace_id"]), (&json!("default"), &json!(0)));
         assert_eq!((&told["smallest_key"], &told["largest_key"]), (&lines[0]["key"], &lines[lines.len() - 1]["key"]));
         let blocks = lsm!["dump", "table", &table, "--blocks", "--json"].ok().json_lines();
         assert_eq!(told["parts"]["data_blocks"], blocks.len());

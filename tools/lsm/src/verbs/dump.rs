@@ -11,7 +11,7 @@ use lsm_engine::base::ids::FileNumber;
 use lsm_engine::base::key::EntryKind;
 use lsm_engine::batch::BatchReader;
 use lsm_engine::inspect::Folder;
-use lsm_engine::sstable::{BlockPlace, BlockView, TableOutline, TablePart, TableReader};
+use lsm_engine::sstable::{BlockPlace, BlockView, Owner, TableOutline, TablePart, TableReader};
 use lsm_engine::wal::{RecordKind, SegmentItem, SegmentRecord};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -213,7 +213,8 @@ fn summary(
     let path = args.file.display().to_string();
     if out.is_json {
         return out.json_pretty(&json!({
-            "file": path, "database": format!("{database:032x}"), "bytes": s.size, "entries": s.entries,
+            "file": path, "database": format!("{database:032x}"), "keyspace": table.owner().map(owner_text),
+            "keyspace_id": table.owner().map(|owner| owner.id.0), "bytes": s.size, "entries": s.entries,
             "deletes": s.deletes, "raw_bytes": s.raw_bytes,
             "smallest_key": json_text(encoding, "key", &s.smallest)?,
             "largest_key": json_text(encoding, "key", &s.largest)?,
@@ -226,6 +227,7 @@ fn summary(
     let rows = [
         row("file", text::escape(path.as_bytes())),
         row("database", format!("{database:032x}")),
+        row("keyspace", table.owner().map_or_else(|| "does not say".to_string(), owner_text)),
         row("size", text::size(s.size)),
         row("entries", format!("{} ({} deletes)", text::thousands(s.entries), text::thousands(s.deletes))),
         row("keys and values", text::size(s.raw_bytes)),
@@ -243,6 +245,11 @@ fn summary(
         out.line(&format!("DAMAGED: {}", text::plain(damage)))?;
     }
     Ok(())
+}
+
+/// The keyspace that a table says it is of; tables of 0.1.0 do not say.
+fn owner_text(owner: &Owner) -> String {
+    text::escape(&owner.name)
 }
 
 fn parts(o: &TableOutline) -> Value {
