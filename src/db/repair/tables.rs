@@ -18,8 +18,9 @@ use crate::version::FileMeta;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Stands for a keyspace that is not known yet.
+/// Stands for the keyspace of a damaged table that does not say whose it is, and of a sound one that does not.
 const UNOWNED: KeyspaceId = KeyspaceId(u32::MAX);
+const UNMARKED: KeyspaceId = KeyspaceId(u32::MAX - 1);
 
 /// A table and its place.
 type Placed = (KeyspaceId, Level, FileMeta);
@@ -101,35 +102,36 @@ impl Repair {
             Some(placed) if placed.2 == meta => Ok(placed.clone()),
             Some(_) => Err(Error::corruption("it is not the table that the manifest describes")),
             None => {
-                let id = self.owner(number, reader.owner());
+                let id = self.owner(number, reader.owner(), UNMARKED);
                 Ok((id, Level(1), meta))
             }
         }
     }
 
     /// The keyspace of a table that no manifest tells of.
-    fn owner(&mut self, number: FileNumber, owner: Option<&Owner>) -> KeyspaceId {
+    fn owner(&mut self, number: FileNumber, owner: Option<&Owner>, else_id: KeyspaceId) -> KeyspaceId {
         let Some(owner) = owner else {
             self.report.note(format!("{}: it does not say whose it is", names::name(FileKind::Table, number)));
-            return UNOWNED;
+            return else_id;
         };
         self.ensure(owner.id, Some(&owner.name));
         owner.id
     }
 
-    /// Gives the tables that do not say whose they are to `default`, if that is the only keyspace anything tells of; else
-    /// to one of their own, or values of one keyspace would be served in another.
+    /// Gives the tables that do not say whose they are to a keyspace of their own, or values of one keyspace would be
+    /// served in another. Sound ones (older versions wrote such) go to `default` if that is the only keyspace that anything
+    /// tells of.
     pub(super) fn settle_unowned(&mut self, kept: &mut [Placed]) {
-        let mut unowned = kept.iter_mut().filter(|(id, ..)| *id == UNOWNED).peekable();
-        if unowned.peek().is_none() {
-            return;
-        }
-        let mut id = KeyspaceId::DEFAULT;
-        if self.known.keyspaces.keys().any(|known| *known != KeyspaceId::DEFAULT) {
-            id = KeyspaceId(self.known.next_keyspace.max(1));
+        let is_alone = self.known.keyspaces.keys().all(|known| *known == KeyspaceId::DEFAULT);
+        kept.iter_mut()
+            .filter(|(id, ..)| *id == UNMARKED && is_alone)
+            .for_each(|placed| placed.0 = KeyspaceId::DEFAULT);
+        let mut rest = kept.iter_mut().filter(|(id, ..)| matches!(*id, UNMARKED | UNOWNED)).peekable();
+        if rest.peek().is_some() {
+            let id = KeyspaceId(self.known.next_keyspace.max(1));
             self.ensure(id, Some(b"recovered"));
+            rest.for_each(|placed| placed.0 = id);
         }
-        unowned.for_each(|placed| placed.0 = id);
     }
 
     /// Replaces damaged tables by what is left of them; answers all that count now.
@@ -178,7 +180,7 @@ impl Repair {
             (None, Ok(file)) => {
                 let identity = FileIdentity { database: self.database, number };
                 let (_, owner) = salvage(file, identity, &mut |_| Ok(()))?;
-                (self.owner(number, owner.as_ref()), Level(1))
+                (self.owner(number, owner.as_ref(), UNOWNED), Level(1))
             }
             (None, Err(_)) => (UNOWNED, Level(1)),
         };
