@@ -13,7 +13,7 @@ use lsm_engine::base::ids::{FileIdentity, FileNumber, SeqNo};
 use lsm_engine::base::iter::{Cursor, View};
 use lsm_engine::base::key::{Entry, EntryKind, key_hash};
 use lsm_engine::base::log_sink::NullSink;
-use lsm_engine::cache::{Cache, CacheConfig, FrameBuilder, Priority, Slots};
+use lsm_engine::cache::{Cache, CacheConfig, FrameBuilder, Priority};
 use lsm_engine::fs::posix::PosixFs;
 use lsm_engine::fs::{Fs, OpenMode};
 use lsm_engine::iter::merge::Merge;
@@ -161,6 +161,7 @@ fn log(c: &mut Criterion) {
             database: 7,
             io,
             segment_bytes_max: 64 << 20,
+            syncs: false,
             logger: Arc::new(NullSink),
         };
         let pool = SegmentPool::new(config).unwrap();
@@ -191,7 +192,7 @@ fn log(c: &mut Criterion) {
 fn table(dir: &std::path::Path) -> Arc<TableReader> {
     let fs = PosixFs::new();
     let identity = FileIdentity { database: 7, number: FileNumber(9) };
-    let config = TableConfig { block_bytes: 4096, compression: Compression::Lz4, filter_fpr: 0.01 };
+    let config = TableConfig { block_bytes: 4096, compression: Compression::Lz4, filter_fpr: 0.01, owner: None };
     let file = fs.open(&dir.join("table"), OpenMode::CreateNew).unwrap();
     let mut writer = TableWriter::new(Arc::clone(&file), identity, config);
     for number in 0..KEYS {
@@ -240,7 +241,7 @@ fn tables(c: &mut Criterion) {
         let fs = PosixFs::new();
         let file = fs.open(&dir.path().join("written"), OpenMode::CreateNew).unwrap();
         let identity = FileIdentity { database: 7, number: FileNumber(10) };
-        let config = TableConfig { block_bytes: 4096, compression: Compression::Lz4, filter_fpr: 0.01 };
+        let config = TableConfig { block_bytes: 4096, compression: Compression::Lz4, filter_fpr: 0.01, owner: None };
         let values: Vec<_> = (0..64).map(value).collect();
         let mut number = 0;
         let mut writer = TableWriter::new(Arc::clone(&file), identity, config.clone());
@@ -276,7 +277,7 @@ fn cache(c: &mut Criterion) {
     const FRAMES: u32 = 10_000;
     let mut group = c.benchmark_group("cache");
     let cache = Cache::new(CacheConfig { bytes: 256 << 20, shards: 0 }, Arc::new(Retired::new()));
-    let slots = Slots::new(FRAMES).unwrap();
+    let slots = cache.slots(FRAMES).unwrap();
     for index in 0..FRAMES {
         drop(cache.insert(&slots, index, FrameBuilder::zeroed(4096).unwrap().freeze(), Priority::Data));
     }
@@ -291,10 +292,11 @@ fn cache(c: &mut Criterion) {
         b.iter(|| assert!(cache.get(&slots, draw.below(u64::from(FRAMES)) as u32).is_some()));
     });
     let small = Cache::new(CacheConfig { bytes: 16 << 20, shards: 0 }, Arc::new(Retired::new()));
+    let many = small.slots(FRAMES).unwrap();
     group.bench_function("insert that evicts", |b| {
         b.iter_batched(
             || FrameBuilder::zeroed(4096).unwrap().freeze(),
-            |frame| drop(small.insert(&slots, draw.below(u64::from(FRAMES)) as u32, frame, Priority::Data)),
+            |frame| drop(small.insert(&many, draw.below(u64::from(FRAMES)) as u32, frame, Priority::Data)),
             BatchSize::SmallInput,
         );
     });
