@@ -581,7 +581,8 @@ int32_t lsm_open(const char *path,
  * durable, the folder's lock is released, whatever the code says.
  *
  * Waits for calls in flight. Iterators, snapshots and batches that still live answer `LSM_E_CLOSED` and may be freed
- * later in any order; pinned values stay readable. The handle's memory stays and answers `LSM_E_CLOSED`.
+ * later in any order; pinned values stay readable, and so does what an iterator showed last, until the next call on it
+ * or its `lsm_iter_close`. The handle's memory stays and answers `LSM_E_CLOSED`.
  *
  * NULL: `db` (does nothing, `LSM_OK`) and `err` may be. Threads: any.
  * Codes: `LSM_OK`; `LSM_E_CLOSED` (closed already, or another thread closes it); `LSM_E_IO`, `LSM_E_NOSPACE` (not all
@@ -591,7 +592,8 @@ int32_t lsm_open(const char *path,
  * # Safety
  * `db` is NULL or came from `lsm_open`; `err` is NULL or writable.
  */
-int32_t lsm_close(struct lsm_db *db, struct lsm_error **err);
+int32_t lsm_close(struct lsm_db *db,
+                  struct lsm_error **err);
 
 /**
  * Removes a database that nobody has open: only files that the library made, and the folder if that leaves it empty.

@@ -69,7 +69,8 @@ pub unsafe extern "C" fn lsm_open(
 /// durable, the folder's lock is released, whatever the code says.
 ///
 /// Waits for calls in flight. Iterators, snapshots and batches that still live answer `LSM_E_CLOSED` and may be freed
-/// later in any order; pinned values stay readable. The handle's memory stays and answers `LSM_E_CLOSED`.
+/// later in any order; pinned values stay readable, and so does what an iterator showed last, until the next call on it
+/// or its `lsm_iter_close`. The handle's memory stays and answers `LSM_E_CLOSED`.
 ///
 /// NULL: `db` (does nothing, `LSM_OK`) and `err` may be. Threads: any.
 /// Codes: `LSM_OK`; `LSM_E_CLOSED` (closed already, or another thread closes it); `LSM_E_IO`, `LSM_E_NOSPACE` (not all

@@ -244,6 +244,19 @@ impl<T: 'static> Slab<T> {
         });
     }
 
+    /// Waits until no thread is in a call on a cell of a database that is being closed. The objects stay: what a call
+    /// lent lives until the next call on the handle, which answers that the database is closed, or its free.
+    pub fn settle(&'static self, db: &'static DbSlot) {
+        self.each(|cell| {
+            let mut rounds = 0;
+            // SeqCst: pairs with `exclusive`: either it sees the database closing or we see it in use. Relaxed: as in
+            // `empty`.
+            while std::ptr::eq(cell.db.load(Ordering::Relaxed), db) && cell.state.load(Ordering::SeqCst) == IN_USE {
+                pause(&mut rounds);
+            }
+        });
+    }
+
     fn each(&'static self, f: impl Fn(&'static Cell<T>)) {
         // Acquire: pairs with the Release in `new_chunk`.
         let mut chunk = self.chunks.load(Ordering::Acquire);
@@ -359,9 +372,10 @@ impl<T: 'static> Drop for Exclusive<T> {
     }
 }
 
-/// Takes the engine objects out of the children of a database that is being closed.
+/// Takes the engine objects out of the children of a database that is being closed, but for the iterators, whose entries
+/// may still be read.
 pub fn empty_children(db: &'static DbSlot) {
-    iter::ITERATORS.empty(db);
+    iter::ITERATORS.settle(db);
     batch::BATCHES.empty(db);
     snapshot::SNAPSHOTS.empty(db);
 }
