@@ -33,9 +33,11 @@ fn mappable(magic: i64) -> bool {
     matches!(magic, MAGIC_EXT4 | MAGIC_XFS | MAGIC_TMPFS)
 }
 
-/// Blocks every signal in the calling thread: for background threads, where a host's handlers must never run.
-pub fn block_signals() {
-    sys::block_signals();
+/// Blocks every signal in the calling thread until the answer is dropped. A thread that is made meanwhile inherits that and
+/// keeps it: a host's handlers never run in one of ours, not even before its first instruction.
+#[must_use]
+pub fn without_signals() -> impl Drop {
+    sys::SignalMask::block_all()
 }
 
 /// Hands memory that the allocator keeps for later back to the system, where that can be asked for. Takes milliseconds.

@@ -189,10 +189,10 @@ fn run_parts(db: &DbInner, env: &JobEnv, plan: &Plan, ranges: &[KeyRange]) -> Ve
         let mut results = Vec::with_capacity(ranges.len());
         for range in rest {
             let builder = std::thread::Builder::new().name("lsm-merge".into());
-            match builder.spawn_scoped(scope, || {
-                crate::fs::posix::block_signals();
-                run(range)
-            }) {
+            let masked = crate::fs::posix::without_signals();
+            let spawned = builder.spawn_scoped(scope, || run(range));
+            drop(masked);
+            match spawned {
                 Ok(handle) => handles.push(handle),
                 // No more threads to be had: this part runs here.
                 Err(_) => results.push(run(range)),

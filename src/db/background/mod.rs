@@ -179,7 +179,6 @@ pub fn stop_reaper(db: &DbInner) {
 fn spawn(db: &Arc<DbInner>, name: &str, body: fn(&DbInner)) -> Result<JoinHandle<()>> {
     let shared = Arc::clone(db);
     let run = move || {
-        crate::fs::posix::block_signals();
         if catch_unwind(AssertUnwindSafe(|| body(&shared))).is_err() {
             let error = Error::new(Code::Panic, "a background thread panicked");
             shared.logger.log(LogLevel::Error, error.message());
@@ -188,6 +187,7 @@ fn spawn(db: &Arc<DbInner>, name: &str, body: fn(&DbInner)) -> Result<JoinHandle
             shared.background.job_done();
         }
     };
+    let _masked = crate::fs::posix::without_signals();
     std::thread::Builder::new()
         .name(name.to_string())
         .spawn(run)

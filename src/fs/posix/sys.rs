@@ -304,13 +304,28 @@ pub(super) fn trim_memory() {
     }
 }
 
-/// Blocks every signal in the calling thread, so that a host's handlers never run in one of ours.
-pub(super) fn block_signals() {
-    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `sigfillset` only writes the set it is given.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: the set was filled above; the old mask is not asked for.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, all.as_ptr(), std::ptr::null_mut()) };
+/// The signals that a thread had blocked before it blocked all; they are blocked again, alone, on drop.
+pub(super) struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// Blocks every signal in the calling thread.
+    pub(super) fn block_all() -> SignalMask {
+        let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        let mut before = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: `sigfillset` only writes the set it is given.
+        unsafe { libc::sigfillset(all.as_mut_ptr()) };
+        // SAFETY: the first set was filled above; the second is written.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+        // SAFETY: written above; were it not, zeros are a set too, the empty one.
+        SignalMask(unsafe { before.assume_init() })
+    }
+}
+
+impl Drop for SignalMask {
+    fn drop(&mut self) {
+        // SAFETY: a set that the system gave; the current mask is not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
+    }
 }
 
 #[cfg(test)]
