@@ -47,60 +47,61 @@
 #define LSM_E_FORKED           (-23)  /* The handle belongs to the parent process. */
 
 /* Directions of lsm_iter_read and lsm_iter_read_packed. */
-#define LSM_FORWARD                 (0)
-#define LSM_BACKWARD                (1)
+#define LSM_FORWARD                 (0)/* From small keys to large ones. */
+#define LSM_BACKWARD                (1)/* From large keys to small ones. */
 
 /* Where lsm_iter_seek goes: the first or last entry, or the first one at or above, above, the last one at or below, below the key. */
-#define LSM_SEEK_FIRST              (0)
-#define LSM_SEEK_LAST               (1)
-#define LSM_SEEK_GE                 (2)
-#define LSM_SEEK_GT                 (3)
-#define LSM_SEEK_LE                 (4)
-#define LSM_SEEK_LT                 (5)
+#define LSM_SEEK_FIRST              (0)/* The first entry. */
+#define LSM_SEEK_LAST               (1)/* The last entry. */
+#define LSM_SEEK_GE                 (2)/* The first one at or above the key. */
+#define LSM_SEEK_GT                 (3)/* The first one above the key. */
+#define LSM_SEEK_LE                 (4)/* The last one at or below the key. */
+#define LSM_SEEK_LT                 (5)/* The last one below the key. */
 
 /* Flags of lsm_error_flags. */
-#define LSM_ERROR_RETRYABLE         (1u)
-#define LSM_ERROR_FATAL             (2u)
-#define LSM_ERROR_BACKGROUND        (4u)
+#define LSM_ERROR_RETRYABLE         (1u)/* The same call may succeed later. */
+#define LSM_ERROR_FATAL             (2u)/* No more writes until the database is opened again. */
+#define LSM_ERROR_BACKGROUND        (4u)/* It happened in a background thread. */
 
 /* Flags of lsm_read_options: do not put blocks into the cache; read and check blocks even when cached; iterators show no values (NULL, length 0). */
-#define LSM_READ_NO_FILL_CACHE      (1u)
-#define LSM_READ_VERIFY_CHECKSUMS   (2u)
-#define LSM_READ_KEYS_ONLY          (4u)
+#define LSM_READ_NO_FILL_CACHE      (1u)/* Blocks that are read do not go into the cache. */
+#define LSM_READ_VERIFY_CHECKSUMS   (2u)/* Blocks are read and checked even when cached. */
+#define LSM_READ_KEYS_ONLY          (4u)/* Iterators show no values. */
 
 /* How far a write must have got before it is acknowledged: the database's default; in the process (lost with it at worst as a suffix); in the page cache; on the device. */
-#define LSM_DURABILITY_DEFAULT      (0)
-#define LSM_DURABILITY_MEMORY       (1)
-#define LSM_DURABILITY_OS           (2)
-#define LSM_DURABILITY_FSYNC        (3)
+#define LSM_DURABILITY_DEFAULT      (0)/* What the database says. */
+#define LSM_DURABILITY_MEMORY       (1)/* In the process. */
+#define LSM_DURABILITY_OS           (2)/* In the page cache. */
+#define LSM_DURABILITY_FSYNC        (3)/* On the device. */
 
 /* Formats of lsm_metrics. */
-#define LSM_METRICS_PROMETHEUS      (0)
-#define LSM_METRICS_JSON            (1)
+#define LSM_METRICS_PROMETHEUS      (0)/* Prometheus text. */
+#define LSM_METRICS_JSON            (1)/* JSON. */
 
 /* Levels of the log callback. */
-#define LSM_LOG_ERROR               (0)
-#define LSM_LOG_WARN                (1)
-#define LSM_LOG_INFO                (2)
-#define LSM_LOG_DEBUG               (3)
+#define LSM_LOG_ERROR               (0)/* Something failed. */
+#define LSM_LOG_WARN                (1)/* Something is worth a look. */
+#define LSM_LOG_INFO                (2)/* What the database does. */
+#define LSM_LOG_DEBUG               (3)/* Details. */
 
 /* Numbers of later versions. */
-#define LSM_IF_ABSENT               (0)
-#define LSM_IF_PRESENT              (1)
-#define LSM_IF_EQUALS               (2)
-#define LSM_IF_SEQUENCE             (3)
-#define LSM_SAVEPOINT_SET           (0)
-#define LSM_SAVEPOINT_ROLLBACK      (1)
-#define LSM_SAVEPOINT_POP           (2)
-#define LSM_TXN_OPTIMISTIC          (0)
-#define LSM_TXN_PESSIMISTIC         (1)
-#define LSM_ISOLATION_SNAPSHOT      (0)
-#define LSM_ISOLATION_SERIALIZABLE  (1)
+#define LSM_IF_ABSENT               (0)/* A later version. */
+#define LSM_IF_PRESENT              (1)/* A later version. */
+#define LSM_IF_EQUALS               (2)/* A later version. */
+#define LSM_IF_SEQUENCE             (3)/* A later version. */
+#define LSM_SAVEPOINT_SET           (0)/* A later version. */
+#define LSM_SAVEPOINT_ROLLBACK      (1)/* A later version. */
+#define LSM_SAVEPOINT_POP           (2)/* A later version. */
+#define LSM_TXN_OPTIMISTIC          (0)/* A later version. */
+#define LSM_TXN_PESSIMISTIC         (1)/* A later version. */
+#define LSM_ISOLATION_SNAPSHOT      (0)/* A later version. */
+#define LSM_ISOLATION_SERIALIZABLE  (1)/* A later version. */
 
-/* Initialisers of the two option structs: the size, then zeros. */
+/** A fresh lsm_read_options: its size, then zeros. */
 #define LSM_READ_OPTIONS_INIT \
-  { (uint32_t)sizeof(lsm_read_options), 0u, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0u, 0u, 0u, 0u }
-#define LSM_WRITE_OPTIONS_INIT { (uint32_t)sizeof(lsm_write_options), 0u, 0, 0u, 0u, 0u }
+  { sizeof(lsm_read_options), 0u, NULL, NULL, NULL, NULL, 0, NULL, 0, NULL, 0, 0u, 0u, 0u, 0u }
+/** A fresh lsm_write_options: its size, then zeros. */
+#define LSM_WRITE_OPTIONS_INIT { sizeof(lsm_write_options), 0u, 0, 0u, 0u, 0u }
 
 /* Callbacks must not throw: C++17 can say so in the type. */
 #if defined(__cplusplus) && __cplusplus >= 201703L
@@ -123,10 +124,10 @@ typedef void (*lsm_log_fn)(void *ctx, int32_t level, const char *message, size_t
 
 /** The table of `lsm_options_set_callbacks(options, "log", &table, &err)`. `drop` may be NULL. */
 typedef struct lsm_log_callbacks {
-  uint32_t size; /* sizeof(lsm_log_callbacks) */
-  void *ctx;
-  lsm_drop_fn drop;
-  lsm_log_fn log;
+  uint32_t size;    /**< sizeof(lsm_log_callbacks) */
+  void *ctx;        /**< Handed to both functions. */
+  lsm_drop_fn drop; /**< Told when nobody will use ctx any more; may be NULL. */
+  lsm_log_fn log;   /**< Takes a line. */
 } lsm_log_callbacks;
 
 
@@ -580,7 +581,8 @@ int32_t lsm_open(const char *path,
  * durable, the folder's lock is released, whatever the code says.
  *
  * Waits for calls in flight. Iterators, snapshots and batches that still live answer `LSM_E_CLOSED` and may be freed
- * later in any order; pinned values stay readable. The handle's memory stays and answers `LSM_E_CLOSED`.
+ * later in any order; pinned values stay readable, and so does what an iterator showed last, until the next call on it
+ * or its `lsm_iter_close`. The handle's memory stays and answers `LSM_E_CLOSED`.
  *
  * NULL: `db` (does nothing, `LSM_OK`) and `err` may be. Threads: any.
  * Codes: `LSM_OK`; `LSM_E_CLOSED` (closed already, or another thread closes it); `LSM_E_IO`, `LSM_E_NOSPACE` (not all
@@ -590,7 +592,8 @@ int32_t lsm_open(const char *path,
  * # Safety
  * `db` is NULL or came from `lsm_open`; `err` is NULL or writable.
  */
-int32_t lsm_close(struct lsm_db *db, struct lsm_error **err);
+int32_t lsm_close(struct lsm_db *db,
+                  struct lsm_error **err);
 
 /**
  * Removes a database that nobody has open: only files that the library made, and the folder if that leaves it empty.
@@ -1084,7 +1087,8 @@ int32_t lsm_iter_seek(struct lsm_iter *iter,
 
 /**
  * One step forward. On a fresh iterator the first entry; past the back end it stays `LSM_END`; past the front end it
- * gives the first entry. The entry's bytes are valid until the next call on the iterator.
+ * gives the first entry. The entry's bytes are valid until the next call on the iterator. After an error of reading
+ * every step answers that error until a seek or a refresh succeeds.
  *
  * NULL: `err` may be. Threads: one at a time on the iterator. Codes: as `lsm_iter_seek`.
  *
@@ -1200,6 +1204,75 @@ uint64_t lsm_snapshot_sequence(const struct lsm_snapshot *snapshot);
  * `snapshot` is NULL or came from `lsm_snapshot_new` and is not used again.
  */
 void lsm_snapshot_release(struct lsm_snapshot *snapshot);
+
+/**
+ * Reads and checks every byte of the database: `CURRENT`, the manifest, every table (whole-file checksum, every block, the
+ * order and number of entries, the filter, what the manifest says of it) and the log up to what is committed now. Reads and
+ * writes go on meanwhile; nothing is written. It goes on past the first damage.
+ *
+ * `*report_json` is a JSON object: `result` ("sound" or "damaged"), counts, and in `damaged` an object for each damaged
+ * file with `file` (its name in the folder), `keyspace` (for tables) and `reason`. Free it with `lsm_free`.
+ *
+ * NULL: `err` may be. Threads: any number at once. An `lsm_close` of another thread ends it at the next table.
+ * Codes: `LSM_OK` (all sound); `LSM_E_CORRUPTION` (something is damaged, missing or cannot be read: `*report_json` is
+ * written, and the message names the first file); `LSM_E_IO` (the folder cannot be listed); `LSM_E_INVALID` (a NULL);
+ * `LSM_E_NOMEM`; `LSM_E_CLOSED`; `LSM_E_BUSY` (inside a callback); `LSM_E_PANIC`; `LSM_E_FORKED`. `*report_json` is
+ * written with the first two only.
+ *
+ * # Safety
+ * `db` came from `lsm_open`; `report_json` and `err` are NULL or writable.
+ */
+int32_t lsm_verify(struct lsm_db *db,
+                   char **report_json,
+                   struct lsm_error **err);
+
+/**
+ * Repairs a damaged database that nobody has open, so that it can be opened again with every entry that can still be read.
+ *
+ * A database without damage is left as it is, also one that a crash left: opening it does what is to be done. Otherwise
+ * what is left of damaged tables and of a damaged log is written into new tables, what is unreadable is set aside in the
+ * folder as `NAME.damaged` (never removed), and a new manifest is put in force. A lost or damaged `CURRENT` or manifest is
+ * rebuilt from the tables and the log; then tables whose keys overlap are merged, which needs as much free space as they
+ * take. An entry that is lost may uncover an older value of its key. Calling it again changes nothing more; after a crash
+ * or a failure inside, call it again.
+ *
+ * `*report_json` is a JSON object: `result` ("sound" or "repaired"), `tables`, `entries_kept`, `entries_lost` (known to be),
+ * and lists: `damaged` (`file`, `reason`), `lost` (`file`, `reason`, `keyspace`, `key_from` and `key_to` in hexadecimal
+ * digits or null, or `sequence_from` and `sequence_to` for the log), `set_aside` (`file`, `as`), `notes`. Free it with
+ * `lsm_free`.
+ *
+ * NULL: `options` (defaults; used over the persisted ones for the tables that are written) and `err` may be. Threads: any.
+ * Codes: `LSM_OK` (sound, or repaired; the report says which and what was lost); `LSM_E_INVALID` (a NULL, a folder that is
+ * no database, `mode = ro`); `LSM_E_LOCKED` (open here or in another process); `LSM_E_CORRUPTION` (nothing is left that
+ * says whose database it is); `LSM_E_VERSION` (written by a later version: not damage); `LSM_E_IO` (no such folder, a call
+ * refused); `LSM_E_NOSPACE`; `LSM_E_NOMEM`; `LSM_E_BUSY` (inside a callback); `LSM_E_PANIC`. On failure the folder is as it
+ * was, and nothing is written to `*report_json`.
+ *
+ * # Safety
+ * `path` ends in NUL; `options` is NULL or a live bag; `report_json` and `err` are NULL or writable.
+ */
+int32_t lsm_repair(const char *path,
+                   const struct lsm_options *options,
+                   char **report_json,
+                   struct lsm_error **err);
+
+/**
+ * Tries again, now, what failed in the background or for want of room, and waits for it: for a caller that has made room
+ * or mended the cause. Without it the same happens by itself, within 10 s for a compaction, sooner for the rest.
+ *
+ * A failure after which acknowledgements could not be kept (a store or sync of the log that failed: `LSM_ERROR_FATAL`) is
+ * not cleared: close the database and open it again, which rewrites what is left of the log.
+ *
+ * NULL: `err` may be. Threads: any number at once.
+ * Codes: `LSM_OK` (nothing fails any more); `LSM_E_NOSPACE`, `LSM_E_IO`, `LSM_E_CORRUPTION`, `LSM_E_NOMEM` (it fails still,
+ * and why; with `LSM_ERROR_FATAL`: open again); `LSM_E_READONLY`; `LSM_E_INVALID` (a NULL); `LSM_E_CLOSED`; `LSM_E_BUSY`
+ * (inside a callback); `LSM_E_PANIC`; `LSM_E_FORKED`.
+ *
+ * # Safety
+ * `db` came from `lsm_open`; `err` is NULL or writable.
+ */
+int32_t lsm_resume(struct lsm_db *db,
+                   struct lsm_error **err);
 
 /**
  * Writes the memory of one keyspace, or of all, to tables and waits for it.
