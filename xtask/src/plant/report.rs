@@ -23,7 +23,7 @@ impl Cell {
         match ended {
             ended if ended.is_late => Cell::Late,
             ended if ended.is_success => Cell::Passed(ended.text.contains(&format!("planted: {bug} is reached"))),
-            ended => Cell::Convicted(ended.why()),
+            ended => Cell::Convicted(without_folders(&ended.why())),
         }
     }
 
@@ -44,6 +44,16 @@ impl Cell {
             why => Cell::Convicted(why.trim_start_matches("convicted: ").to_owned()),
         }
     }
+}
+
+/// Each word of `text` that is an absolute path, cut down to its last two parts: where a machine keeps its files is no part
+/// of a report.
+fn without_folders(text: &str) -> String {
+    let short = |word: &str| {
+        let parts: Vec<&str> = word.split('/').collect();
+        if word.starts_with('/') && parts.len() > 3 { parts[parts.len() - 2..].join("/") } else { word.to_owned() }
+    };
+    text.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
 /// A bug and what was run against it.
@@ -176,6 +186,12 @@ fn markdown(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_of_a_machine_are_not_told() {
+        let said = "panicked at /home/me/registry/loom/rt/execution.rs:216:13 deadlock; a/b/c/d x";
+        assert_eq!(without_folders(said), "panicked at rt/execution.rs:216:13 deadlock; a/b/c/d x");
+    }
 
     fn row(bug: &str, said: Cell) -> Row {
         Row { bug: bug.into(), commit: "c1".into(), cells: [("unit wal".to_owned(), said)].into() }
