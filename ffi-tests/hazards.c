@@ -177,7 +177,9 @@ static void signals(void) {
   }
   OK(lsm_compact(lsm_default_keyspace(db), NULL, 0, NULL, 0, NULL));
   OK(lsm_close(db, NULL));
-  CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0 && sigaction(SIGALRM, &before, NULL) == 0);
+  /* An alarm that is on its way is thrown away: by default it would end the process. */
+  CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0 && signal(SIGALRM, SIG_IGN) != SIG_ERR);
+  CHECK(sigaction(SIGALRM, &before, NULL) == 0);
   CHECK(alarms > 3);
   CHECK(strangers == 0); /* a host's handler never runs on a thread of the library */
   CHECK(sigaction(SIGPIPE, NULL, &pipe_after) == 0 && pipe_after.sa_handler == pipe_before.sa_handler);

@@ -60,7 +60,7 @@ run() {
   # A forked child has none of its parent's threads: what those hold looks leaked there.
   leaks=1
   case $name in fork | conformance_life) leaks=0 ;; esac
-  [ "$kind-$name" = valgrind-fork ] && set -- valgrind -q --fair-sched=try --error-exitcode=9
+  case $kind-$name in valgrind-fork | valgrind-repair) set -- valgrind -q --fair-sched=try --error-exitcode=9 ;; esac
   ASAN_OPTIONS=detect_leaks=$leaks $limit "$@" "$out/$kind-$name" "$out/db/$kind-$name" >"$out/$kind-$name.out" 2>"$out/$kind-$name.err"
   status=$?
   sed 's/^/  /' "$out/$kind-$name.out"
