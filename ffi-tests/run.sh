@@ -24,7 +24,7 @@ warn="-Wall -Wextra -Wpedantic -Werror -O1 -g"
 names=${*:-library options basic iter writes close threads fork abuse admin repair hazards model cxx}
 # Written from the contract alone; the long ones run plain and under AddressSanitizer only.
 contract=
-[ $# -gt 0 ] || contract="conformance conformance_iter conformance_open conformance_life conformance_model"
+[ $# -gt 0 ] || contract="conformance conformance_iter conformance_open conformance_life conformance_model kill_tree"
 header=include
 failed=0
 mkdir -p "$out" || exit 1
