@@ -41,7 +41,7 @@ const BYTES_MIN: u64 = 16 << 10;
 /// pieces (64 KiB pieces cost 65 KB a synced record, 4 KiB ones 6 KB; docs/decisions/0013).
 const PREWRITE_BYTES: usize = 4 << 10;
 /// Larger files are only allocated where nobody syncs: zeros would double what the first round of segments writes, and
-/// blocks that were never written cost a sync, nothing else (it commits their state besides: 0.3 instead of 0.1 ms).
+/// blocks that were never written cost only a sync something: it commits their state besides (docs/decisions/0013).
 const PREWRITE_MAX: u64 = 1 << 20;
 /// A shared segment takes records up to this part of it.
 const SHARE: u64 = 4;

@@ -208,7 +208,7 @@ impl Engine for RocksDb {
 
     fn describe(settings: &Settings) -> String {
         let mut text = format!(
-            "RocksDB 11.8 (librocksdb-sys 0.19.0, release build for this processor): write_buffer_size {}, block_size {}, \
+            "RocksDB 11.8 (librocksdb-sys 0.19.0, release build): write_buffer_size {}, block_size {}, \
              HyperClockCache {}, bloom 10 bits a key, {}, max_background_jobs 2, the rest default",
             settings.memtable_bytes,
             settings.block_bytes,
