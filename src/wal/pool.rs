@@ -1,7 +1,7 @@
 //! Makes segment files ready, and makes them ready again after use.
 //!
-//!     new:       create N.spare, allocate, (write zeros, see `PREWRITE_MAX`,) sync, header, sync, rename to N.wal, sync
-//!                the folder
+//!     new:       create N.spare, allocate, (write zeros, see `PREWRITE_MAX`,) header, sync, rename to N.wal, sync the
+//!                folder
 //!     recycled:  N is given back: rename N.wal to N.spare, sync the folder; later header with number M and a new salt,
 //!                sync, rename to M.wal, sync the folder
 //!
@@ -101,6 +101,8 @@ pub struct SegmentPool {
     mapped: AtomicBool,
     /// Somebody synced since a file was made.
     synced: AtomicBool,
+    /// The first segment is half full: see `prepare_ahead`.
+    is_next_due: AtomicBool,
     ready_bytes: AtomicU64,
     spare_bytes: AtomicU64,
     // Under locks; `state` is taken first.
@@ -144,6 +146,7 @@ impl SegmentPool {
             bytes_max,
             mapped: AtomicBool::new(mappable && config.io != WalIo::Write),
             synced: AtomicBool::new(false),
+            is_next_due: AtomicBool::new(false),
             ready_bytes: AtomicU64::new(0),
             spare_bytes: AtomicU64::new(0),
             state: Mutex::new(State {
@@ -258,10 +261,17 @@ impl SegmentPool {
         self.synced.store(true, Ordering::Relaxed);
     }
 
-    /// Makes one segment ready ahead of need (housekeeper); nothing before the second segment was taken.
+    /// The current segment is half full. True when the housekeeper has something to do about it.
+    pub fn note_next_due(&self) -> bool {
+        self.is_next_due.store(true, Ordering::Relaxed);
+        self.ready_bytes.load(Ordering::Relaxed) == 0
+    }
+
+    /// Makes one segment ready ahead of need (housekeeper); nothing before the first one is half full.
     pub fn prepare_ahead(&self, next_number: &dyn Fn() -> FileNumber) -> Result<()> {
         let mut state = self.state.lock();
-        if state.taken < 2 || state.ready.is_some() {
+        let is_due = state.taken >= 2 || self.is_next_due.load(Ordering::Relaxed);
+        if !is_due || state.taken == 0 || state.ready.is_some() {
             return Ok(());
         }
         let ready = self.make(state.next_bytes, false, next_number())?;
@@ -272,11 +282,13 @@ impl SegmentPool {
     fn make(&self, bytes: u64, own: bool, number: FileNumber) -> Result<Ready> {
         let database = self.config.database;
         let id = SegmentIdentity::new(FileIdentity { database, number }, random_salt());
-        let (spare, file) = match self.recycled(bytes) {
-            Some(found) => found,
-            None => (number, self.create(number, bytes, own)?),
+        let recycled = self.recycled(bytes);
+        let spare = recycled.as_ref().map_or(number, |&(spare, _)| spare);
+        let headed = match recycled {
+            Some((_, file)) => file.write_all_at_sync(&format::encode_header(&id, unix_micros()), 0),
+            None => self.create(&id, bytes, own),
         };
-        let named = self.head_and_name(&*file, spare, &id);
+        let named = headed.and_then(|()| self.name(spare, number));
         if let Err(e) = named {
             // The name may or may not be the new one; neither holds anything.
             self.remove_quietly(&spare_path(&self.config.dir, spare));
@@ -317,33 +329,30 @@ impl SegmentPool {
         None
     }
 
-    fn create(&self, number: FileNumber, bytes: u64, own: bool) -> Result<Arc<dyn File>> {
-        let path = spare_path(&self.config.dir, number);
+    /// A new file with its header, durable but for its name.
+    fn create(&self, id: &SegmentIdentity, bytes: u64, own: bool) -> Result<()> {
+        let path = spare_path(&self.config.dir, id.file.number);
         let file = self.config.fs.open(&path, OpenMode::CreateNew)?;
-        let fill = || -> Result<()> {
-            file.allocate(0, bytes)?;
-            // Relaxed: a hint.
-            let prewrites = bytes <= PREWRITE_MAX || self.config.syncs || self.synced.swap(false, Ordering::Relaxed);
-            // A segment for one large record is written once and never mapped.
-            if !own && prewrites {
-                let zeros = vec![0u8; PREWRITE_BYTES];
-                let mut at = 0;
-                while at < bytes {
-                    let part = (bytes - at).min(PREWRITE_BYTES as u64);
-                    file.write_all_at(&zeros[..part as usize], at)?;
-                    at += part;
-                }
+        file.allocate(0, bytes)?;
+        // Relaxed: a hint.
+        let prewrites = bytes <= PREWRITE_MAX || self.config.syncs || self.synced.swap(false, Ordering::Relaxed);
+        // A segment for one large record is written once and never mapped.
+        if !own && prewrites {
+            let zeros = vec![0u8; PREWRITE_BYTES];
+            let mut at = 0;
+            while at < bytes {
+                let part = (bytes - at).min(PREWRITE_BYTES as u64);
+                file.write_all_at(&zeros[..part as usize], at)?;
+                at += part;
             }
-            file.sync_data()
-        };
-        fill().inspect_err(|_| self.remove_quietly(&path))?;
-        Ok(file)
+        }
+        file.write_all_at(&format::encode_header(id, unix_micros()), 0)?;
+        file.sync_data()
     }
 
-    fn head_and_name(&self, file: &dyn File, spare: FileNumber, id: &SegmentIdentity) -> Result<()> {
-        file.write_all_at_sync(&format::encode_header(id, unix_micros()), 0)?;
+    fn name(&self, spare: FileNumber, number: FileNumber) -> Result<()> {
         let dir = &self.config.dir;
-        self.config.fs.rename(&spare_path(dir, spare), &segment_path(dir, id.file.number))?;
+        self.config.fs.rename(&spare_path(dir, spare), &segment_path(dir, number))?;
         if crate::base::planted!("log-name-unsynced") { Ok(()) } else { self.config.fs.sync_dir(dir) }
     }
 

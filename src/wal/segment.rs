@@ -46,6 +46,8 @@ pub struct Segment<R> {
     base_seq: SeqNo,
     // Set once.
     sealed: OnceLock<SealedAt>,
+    /// Where the next segment should be made ready; `u64::MAX` once somebody was told. Relaxed: a hint.
+    next_due: AtomicU64,
 }
 
 /// What does not depend on the route.
@@ -241,7 +243,8 @@ impl<R: Send + Sync> Segment<R> {
         core.put(HEADER_BYTES as u64, header, payload, format::payload_crc(payload))?;
         let first = HEADER_BYTES as u64 + record_bytes(payload.len());
         let word = ReserveWord::new(first, core.limit());
-        Ok(Segment { word, core, route, base_seq, sealed: OnceLock::new() })
+        let next_due = AtomicU64::new(core.bytes / 2);
+        Ok(Segment { word, core, route, base_seq, sealed: OnceLock::new(), next_due })
     }
 
     /// The segment's number.
@@ -345,6 +348,14 @@ impl<R: Send + Sync> Segment<R> {
     /// Whether records are stored through a mapping.
     pub fn is_mapped(&self) -> bool {
         self.core.window.is_some()
+    }
+
+    /// Whether the next segment should be made ready, now that a record at `offset` is stored: true for one caller, behind
+    /// the middle.
+    #[inline]
+    pub fn is_next_due(&self, offset: u64) -> bool {
+        // Relaxed: see the field.
+        offset >= self.next_due.load(Ordering::Relaxed) && self.next_due.swap(u64::MAX, Ordering::Relaxed) != u64::MAX
     }
 
     /// Tells the segment that every record ending at or before `offset` is stored, so that mapped pages behind it can

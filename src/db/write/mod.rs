@@ -226,6 +226,9 @@ impl WriteLog {
         if write.is_fsync && db.options.wal_visible_before_sync {
             self.sync_to(db, next)?;
         }
+        if segment.is_next_due(ticket.offset) && self.pool.note_next_due() {
+            db.background.wake_housekeeper();
+        }
         // Everything before this record in this segment is stored, since it is visible in order.
         segment.release_before(ticket.offset);
         if let Some(at) = segment.sealed()

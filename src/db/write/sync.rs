@@ -8,7 +8,7 @@
 
 use super::{Route, WriteLog};
 use crate::base::ids::{FileNumber, SeqNo};
-use crate::base::sync::Ordering;
+use crate::base::sync::{MutexGuard, Ordering};
 use crate::base::{clock, epoch};
 use crate::db::inner::DbInner;
 use crate::db::write::Seal;
@@ -24,6 +24,8 @@ const COMPANY_MAX: Duration = Duration::from_micros(500);
 #[derive(Default)]
 pub struct SyncState {
     is_leading: bool,
+    /// Callers that sleep until the leader is done.
+    waiting: u32,
     /// How often somebody has led.
     leads: u64,
     /// Callers that came since the last leader looked what is stored: the next group.
@@ -68,7 +70,7 @@ impl WriteLog {
                 state.arrived += 1;
             }
             if state.is_leading {
-                self.synced.wait(&mut state);
+                self.wait_for_leader(&mut state);
                 continue;
             }
             state.is_leading = true;
@@ -79,10 +81,19 @@ impl WriteLog {
             let result = self.lead(db);
             let mut state = self.sync.lock();
             state.is_leading = false;
-            self.synced.notify_all();
+            if state.waiting > 0 {
+                self.synced.notify_all();
+            }
             drop(state);
             result?;
         }
+    }
+
+    /// Sleeps until the lead ends or another event is told; counted, since a wake for nobody is a system call too.
+    fn wait_for_leader(&self, state: &mut MutexGuard<'_, SyncState>) {
+        state.waiting += 1;
+        self.synced.wait(state);
+        state.waiting -= 1;
     }
 
     /// Waits for as many callers as the last sync released, but not for longer than half of what it took: whoever wakes
@@ -113,7 +124,7 @@ impl WriteLog {
         let mut state = self.sync.lock();
         let lead = state.leads;
         while state.is_leading && state.leads == lead {
-            self.synced.wait(&mut state);
+            self.wait_for_leader(&mut state);
         }
     }
 

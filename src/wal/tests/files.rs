@@ -37,13 +37,20 @@ fn a_record_decides_the_size_of_its_segment() {
 }
 
 #[test]
-fn a_segment_is_ready_ahead_from_the_second_on() {
+fn a_segment_is_ready_ahead_once_the_first_is_half_full() {
     let home = Home::new();
     let pool = SegmentPool::new(home.config(WalIo::Auto, 256 << 10)).expect("pool");
     let draw = || home.draw();
-    pool.take(0, &draw).expect("first");
+    pool.prepare_ahead(&draw).expect("nothing to do");
+    let first = pool.take(0, &draw).expect("first").start((), SeqNo(1), None).expect("start");
     pool.prepare_ahead(&draw).expect("nothing to do");
     assert_eq!(home.names(), ["000001.wal"]);
+    assert!(!first.is_next_due((32 << 10) - 8));
+    assert!(first.is_next_due(32 << 10) && pool.note_next_due());
+    assert!(!first.is_next_due(40 << 10), "said once");
+    pool.prepare_ahead(&draw).expect("second");
+    assert_eq!(home.names(), ["000001.wal", "000002.wal"]);
+    assert!(!pool.note_next_due(), "it is there");
     pool.take(0, &draw).expect("second");
     pool.prepare_ahead(&draw).expect("third");
     pool.prepare_ahead(&draw).expect("nothing to do");
