@@ -39,9 +39,11 @@ static ROWS: &[Row] = &[
     counter("cache.misses", "Blocks read from a file for want of a cached one.", |db, _| db.cache.misses()),
     gauge("cache.bytes", "Bytes in the block cache.", |db, _| db.cache.bytes() as u64),
     gauge("memtable.bytes", "Bytes of memtables, active and sealed.", |_, ks| ks.iter().map(memtable_bytes).sum()),
-    gauge("memory.bytes", "Bytes of memtables, block cache and what waits for readers.", |db, _| {
-        db.memtable_bytes() + (db.cache.bytes() + db.retired.bytes()) as u64
-    }),
+    gauge(
+        "memory.bytes",
+        "Bytes of memtables, also of one kept for the next, block cache and what waits for readers.",
+        |db, _| db.memtable_bytes() + db.log.arenas.bytes() + (db.cache.bytes() + db.retired.bytes()) as u64,
+    ),
     gauge("disk.bytes", "Bytes of tables and log.", |db, ks| {
         ks.iter().map(table_bytes).sum::<u64>() + db.log.bytes() + db.log.pool.spare_bytes()
     }),

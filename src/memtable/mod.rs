@@ -29,6 +29,7 @@ mod tests;
 
 pub use cursor::MemCursor;
 
+use crate::base::arena::ArenaPool;
 use crate::base::ids::SeqNo;
 use crate::base::iter::View;
 use crate::base::key::{EntryKind, KEY_LEN_MAX, VALUE_LEN_MAX, key_hash};
@@ -100,7 +101,15 @@ pub struct MemTable {
 impl MemTable {
     /// An empty memtable. `NoMem` if its address space is refused.
     pub fn new(config: MemTableConfig) -> Result<Arc<MemTable>> {
-        let store = Store::new(config.bytes_max, config.single_bytes_max)?;
+        MemTable::build(Store::new(config.bytes_max, config.single_bytes_max, None)?)
+    }
+
+    /// The same in an arena of `home`, if that has one; the arena goes there in the end.
+    pub fn new_in(config: MemTableConfig, home: &Arc<ArenaPool>) -> Result<Arc<MemTable>> {
+        MemTable::build(Store::new(config.bytes_max, config.single_bytes_max, Some(Arc::clone(home)))?)
+    }
+
+    fn build(store: Store) -> Result<Arc<MemTable>> {
         let first = store.new_leaf();
         store.leaf(first).reset(NodeAt::NONE, NodeAt::NONE, 0, LeafAt::NONE);
         let lane = FenceLane::new(&store, first);

@@ -22,11 +22,12 @@
 use super::leaf::{LEAF_BYTES, Leaf, LeafAt};
 use super::node::{NODE_BYTES, NodeAt, NodeHead, VERSION_BYTES, Version, VersionAt};
 use super::steps::step;
-use crate::base::arena::{ARENA_BYTES_MAX, ARENA_UNIT, Arena};
+use crate::base::arena::{ARENA_BYTES_MAX, ARENA_UNIT, Arena, ArenaPool};
 use crate::base::ids::SeqNo;
 use crate::base::key::EntryKind;
 use crate::base::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::error::Result;
+use std::sync::Arc;
 
 /// See I3.
 const INDEX_PER_ENTRY: usize = 224;
@@ -107,6 +108,8 @@ pub struct Store {
     index: AtomicU64,
     /// Leaves that lost a race and were never published: tag (high half), first leaf (low half).
     pool: AtomicU64,
+    /// Where the arena goes in the end.
+    home: Option<Arc<ArenaPool>>,
 }
 
 /// What a grant of `entries` and `payload` bytes costs at worst.
@@ -120,13 +123,20 @@ pub fn worst_case(entries: u32, payload: usize) -> usize {
 
 impl Store {
     /// Memory for `bytes_max` in ordinary use and for one grant of `single_bytes_max` when empty.
-    pub fn new(bytes_max: usize, single_bytes_max: usize) -> Result<Store> {
+    ///
+    /// The arena comes from `home`, if that has one, and goes there in the end. Filter and index are zero in it; nodes and
+    /// versions are whole before their address is told, so their area may hold anything.
+    pub fn new(bytes_max: usize, single_bytes_max: usize, home: Option<Arc<ArenaPool>>) -> Result<Store> {
         let bloom_bytes = (bytes_max / 64).clamp(512, 64 << 20).next_power_of_two();
         // At most four times the bytes in use are charged for keys and values of ordinary sizes; with tiny ones the
         // charge is the first to run out, and the memtable is full a little earlier.
         let room = ARENA_BYTES_MAX - bloom_bytes - SLACK;
         let charge_max = bytes_max.saturating_mul(4).max(single_bytes_max).min(room);
-        let arena = Arena::new(bloom_bytes + charge_max + SLACK)?;
+        let arena_bytes = (bloom_bytes + charge_max + SLACK).next_multiple_of(4096);
+        let arena = match home.as_ref().and_then(|home| home.take(arena_bytes)) {
+            Some(arena) => arena,
+            None => Arena::new(arena_bytes)?,
+        };
         // The first unit behind the bloom words; never 0, so that address 0 can mean none.
         let first = (bloom_bytes / ARENA_UNIT) as u32;
         let index = (arena.bytes() / INDEX_UNIT * INDEX_UNIT / ARENA_UNIT) as u64;
@@ -138,6 +148,7 @@ impl Store {
             granted: Granted(AtomicU64::new(u64::from(first))),
             index: AtomicU64::new(index),
             pool: AtomicU64::new(0),
+            home,
             arena,
         })
     }
@@ -225,7 +236,7 @@ impl Store {
             let granted = self.granted.0.load(Ordering::Relaxed);
             if granted as u32 == grant.end {
                 let less = granted - u64::from(grant.end - grant.at);
-                // The bytes were never stored to, so they are still zero (arena I1).
+                // Nothing was made of these bytes.
                 step("give back");
                 let _ = self.granted.0.compare_exchange(granted, less, Ordering::Relaxed, Ordering::Relaxed);
             }
@@ -427,5 +438,26 @@ impl Store {
             // SAFETY: as above.
             to: unsafe { std::slice::from_raw_parts(to, len) },
         }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let Some(home) = self.home.take() else { return };
+        let resident = self.bloom_bytes() + self.bytes();
+        let index_bytes = self.index_bytes();
+        let arena = std::mem::replace(&mut self.arena, Arena::none());
+        let index = (arena.bytes() / INDEX_UNIT * INDEX_UNIT - index_bytes) / ARENA_UNIT;
+        // SAFETY: the arena starts with the filter, and `&mut self` rules out users of either.
+        let filter = unsafe { arena.at(0) };
+        // SAFETY: as long as the filter.
+        unsafe { filter.write_bytes(0, self.bloom_bytes()) };
+        if index_bytes > 0 {
+            // SAFETY: the index begins inside the arena (I2), and nobody uses it any more.
+            let place = unsafe { arena.at(index as u32) };
+            // SAFETY: it reaches from there to the last whole unit of the arena.
+            unsafe { place.write_bytes(0, index_bytes) };
+        }
+        home.put(arena, resident);
     }
 }

@@ -33,7 +33,7 @@ pub fn run(db: &DbInner) {
     }
 }
 
-/// After so long without a write, a log whose records are all in tables is at rest.
+/// After so long without a write, a log whose records are all in tables is at rest, and no memory is kept for more.
 const REST_AFTER: Duration = Duration::from_secs(3);
 
 /// How long nobody has written.
@@ -48,6 +48,7 @@ impl Rest {
         if visible != self.visible {
             *self = Rest { visible, since: clock::now() };
         } else if self.since.elapsed() >= REST_AFTER {
+            db.log.arenas.clear();
             shrink_log(db);
         }
     }

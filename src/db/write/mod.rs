@@ -19,6 +19,7 @@ pub use rotate::{LogBound, Seal};
 pub use route::Route;
 
 use crate::base::arc_slot::ArcSlot;
+use crate::base::arena::ArenaPool;
 use crate::base::clock::Deadline;
 use crate::base::epoch;
 use crate::base::ids::SeqNo;
@@ -41,6 +42,8 @@ pub struct WriteLog {
     /// Order of visibility.
     pub publisher: Publisher,
     current: ArcSlot<Segment<Route>>,
+    /// The memory of a memtable that was flushed, for the next.
+    pub arenas: Arc<ArenaPool>,
     /// Guarded: segments behind the current one; who makes the next.
     rotate: Mutex<RotateState>,
     rotated: Condvar,
@@ -104,6 +107,7 @@ impl WriteLog {
             pool,
             publisher: Publisher::new(next),
             current: ArcSlot::empty(),
+            arenas: Arc::new(ArenaPool::default()),
             rotate: Mutex::new(RotateState::new(next)),
             rotated: Condvar::new(),
             sync: Mutex::new(SyncState::default()),

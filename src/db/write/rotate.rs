@@ -268,10 +268,11 @@ impl WriteLog {
                 drop(mem);
                 return db.stall.wait_for_flush(db, keyspace, deadline);
             }
-            let table = MemTable::new(MemTableConfig {
+            let config = MemTableConfig {
                 bytes_max: keyspace.options.memtable_bytes,
                 single_bytes_max: MemTable::space_for(part.entries, part.payload),
-            })?;
+            };
+            let table = MemTable::new_in(config, &self.arenas)?;
             mem.active = Some(MemRef { table, first_segment: segment.number(), end: SeqNo::ZERO });
             keyspace.publish(&mem, None, &db.retired);
         }
