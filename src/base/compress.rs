@@ -1,5 +1,6 @@
 //! Block compression: none, LZ4, and zstd where it is built in.
 
+use super::lz4;
 #[cfg(not(feature = "zstd"))]
 use crate::error::Code;
 use crate::error::{Error, Result};
@@ -37,6 +38,7 @@ impl Compression {
         let start = out.len();
         match self {
             Compression::None => return Ok(false),
+            Compression::Lz4 if input.len() <= lz4::INPUT_MAX => lz4::compress(input, out),
             Compression::Lz4 => {
                 out.resize(start + lz4_flex::block::get_maximum_output_size(input.len()), 0);
                 let written = lz4_flex::block::compress_into(input, &mut out[start..])

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod iter;
 pub mod key;
 pub mod log_sink;
+pub mod lz4;
 pub mod metrics;
 pub mod planted;
 pub mod sync;
