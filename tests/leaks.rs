@@ -40,7 +40,10 @@ fn opens_and_closes(writes: bool) {
     let after = (descriptors(), threads(), anonymous());
     println!("writes {writes}: descriptors, threads, bytes: {before:?} before, {after:?} after {rounds} opens");
     assert_eq!((before.0, before.1), (after.0, after.1), "descriptors and threads");
-    assert!(after.2 < before.2 + (1 << 20), "memory grew from {} to {} KiB", before.2 >> 10, after.2 >> 10);
+    // Half a page an open: less than one mapping left behind, more than the allocator keeps for threads that happened to
+    // run at the same time (0.7 to 1.3 MiB, however many rounds).
+    let most = before.2 + rounds * 2048;
+    assert!(after.2 < most, "memory grew from {} to {} KiB", before.2 >> 10, after.2 >> 10);
 }
 
 #[test]
