@@ -221,6 +221,7 @@ static void run(void) {
   lsm_error *err = NULL;
   CODE(lsm_open(path, NULL, &second, &err), LSM_E_LOCKED);
   CHECK(second == NULL && strstr(lsm_error_message(err), "basic") != NULL);
+  CHECK(lsm_error_flags(err) == LSM_ERROR_RETRYABLE);
   lsm_error_free(err);
   CODE(lsm_destroy(path, NULL), LSM_E_LOCKED);
   INVALID(lsm_open(NULL, NULL, &second, NULL));

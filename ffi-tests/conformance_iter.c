@@ -438,6 +438,7 @@ static void limits(void) {
       lsm_error *err = NULL;
       CODE(direction ? lsm_iter_prev(it, &e, &err) : lsm_iter_next(it, &e, &err), LSM_E_STALLED);
       CHECK(memcmp(&e, &before, sizeof e) == 0 && lsm_error_code(err) == LSM_E_STALLED);
+      CHECK(lsm_error_flags(err) == LSM_ERROR_RETRYABLE);
       lsm_error_free(err);
       CODE(direction ? lsm_iter_prev(it, &e, NULL) : lsm_iter_next(it, &e, NULL), LSM_E_STALLED);
       size_t n = 77;
@@ -503,7 +504,10 @@ static void limits(void) {
   OK(lsm_iter_open(far, &soon, &it, NULL));
   memset(&e, 0x5a, sizeof e);
   lsm_entry before = e;
-  CODE(lsm_iter_next(it, &e, NULL), LSM_E_TIMEOUT);
+  lsm_error *late = NULL;
+  CODE(lsm_iter_next(it, &e, &late), LSM_E_TIMEOUT);
+  CHECK(lsm_error_flags(late) == LSM_ERROR_RETRYABLE);
+  lsm_error_free(late);
   CHECK(memcmp(&e, &before, sizeof e) == 0);
   lsm_iter_close(it);
   free(entries);

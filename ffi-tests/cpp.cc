@@ -400,7 +400,7 @@ static void bags() {
     CHECK(false);
   } catch (const lsm::error &why) {
     CHECK(why.os() == ENOENT && strcmp(why.name(), "LSM_E_IO") == 0 && strstr(why.what(), "/no/such/folder/db"));
-    CHECK(!why.is_background() && !why.is_fatal() && (why.is_retryable() || !why.is_retryable()));
+    CHECK(!why.is_background() && !why.is_fatal() && !why.is_retryable());
   }
 #else
   lsm::result<lsm::db> missing = lsm::db::open("/no/such/folder/db");

@@ -87,6 +87,15 @@ impl Code {
             Code::Forked => "LSM_E_FORKED",
         }
     }
+
+    /// What the code alone says: the same call, made again, succeeds once room, memory, time or the folder is there, or
+    /// (`Stalled`) goes on from where it stopped.
+    fn flags(self) -> u32 {
+        match self {
+            Code::Timeout | Code::Locked | Code::NoSpace | Code::NoMem | Code::Stalled => FLAG_RETRYABLE,
+            _ => 0,
+        }
+    }
 }
 
 /// The call may succeed when tried again later.
@@ -115,7 +124,7 @@ impl Error {
     /// An error of `code` whose text is `message`.
     #[cold]
     pub fn new(code: Code, message: impl Into<String>) -> Error {
-        Error(Arc::new(Inner { code, os: 0, flags: 0, message: message.into() }))
+        Error(Arc::new(Inner { code, os: 0, flags: code.flags(), message: message.into() }))
     }
 
     /// An argument or option out of its range.
@@ -134,8 +143,8 @@ impl Error {
     #[cold]
     pub fn os(errno: i32, what: impl fmt::Display) -> Error {
         let (code, flags) = match errno {
-            libc::ENOSPC | libc::EDQUOT => (Code::NoSpace, FLAG_RETRYABLE),
-            libc::ENOMEM => (Code::NoMem, FLAG_RETRYABLE),
+            libc::ENOSPC | libc::EDQUOT => (Code::NoSpace, Code::NoSpace.flags()),
+            libc::ENOMEM => (Code::NoMem, Code::NoMem.flags()),
             libc::EMFILE | libc::ENFILE => (Code::Io, FLAG_RETRYABLE),
             _ => (Code::Io, 0),
         };
@@ -172,11 +181,14 @@ impl Error {
         &self.0.message
     }
 
-    /// The same error with `flags` added.
+    /// The same error with `flags` added. A fatal one is not retryable, whatever its code: only an open helps.
     #[must_use]
     pub fn with_flags(&self, flags: u32) -> Error {
         let mut inner = (*self.0).clone();
         inner.flags |= flags;
+        if inner.flags & FLAG_FATAL != 0 {
+            inner.flags &= !FLAG_RETRYABLE;
+        }
         Error(Arc::new(inner))
     }
 
@@ -202,3 +214,30 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_retryable() {
+        for code in [Code::Timeout, Code::Locked, Code::NoSpace, Code::NoMem, Code::Stalled] {
+            assert_eq!(Error::new(code, "").flags(), FLAG_RETRYABLE, "{code:?}");
+        }
+        for code in [Code::Invalid, Code::Io, Code::Corruption, Code::Busy, Code::Closed, Code::Panic, Code::Forked] {
+            assert_eq!(Error::new(code, "").flags(), 0, "{code:?}");
+        }
+        for errno in [libc::ENOSPC, libc::EDQUOT, libc::ENOMEM, libc::EMFILE, libc::ENFILE] {
+            assert_eq!(Error::os(errno, "").flags(), FLAG_RETRYABLE, "{errno}");
+        }
+        assert_eq!(Error::os(libc::EIO, "").flags(), 0);
+    }
+
+    #[test]
+    fn what_is_fatal_is_not_retryable() {
+        let full = Error::os(libc::ENOSPC, "fsync");
+        assert_eq!(full.with_flags(FLAG_BACKGROUND).flags(), FLAG_RETRYABLE | FLAG_BACKGROUND);
+        assert_eq!(full.with_flags(FLAG_FATAL).flags(), FLAG_FATAL);
+        assert_eq!(full.with_flags(FLAG_FATAL).with_flags(FLAG_RETRYABLE).flags(), FLAG_FATAL);
+    }
+}

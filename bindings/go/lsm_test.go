@@ -312,7 +312,7 @@ func TestAWriteThatTimesOutHasNoEffect(t *testing.T) {
 			continue
 		}
 		var e *lsm.Error
-		if !errors.Is(err, lsm.ErrTimeout) || !errors.As(err, &e) || !e.Timeout() {
+		if !errors.Is(err, lsm.ErrTimeout) || !errors.As(err, &e) || !e.Timeout() || !e.Retryable || e.Fatal {
 			t.Fatal(err)
 		}
 		if there, err := db.Exists(key, nil); there || err != nil {
@@ -350,7 +350,7 @@ func TestLockedAndExistsAndDestroy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	db, err := lsm.Open(path, nil)
 	must(t, err)
-	if _, err := lsm.Open(path, nil); !errors.Is(err, lsm.ErrLocked) {
+	if _, err := lsm.Open(path, nil); !errors.Is(err, lsm.ErrLocked) || !lsm.Retryable(err) {
 		t.Fatal(err)
 	}
 	if err := lsm.Destroy(path); !errors.Is(err, lsm.ErrLocked) {

@@ -67,6 +67,9 @@ pub unsafe extern "C" fn lsm_error_os(error: *const lsm_error) -> i32 {
 /// `LSM_ERROR_RETRYABLE` (the call may succeed later), `LSM_ERROR_FATAL` (no more writes until the database is opened
 /// again), `LSM_ERROR_BACKGROUND` (it happened in a background thread), or-ed.
 ///
+/// Retryable are `LSM_E_TIMEOUT`, `LSM_E_LOCKED`, `LSM_E_STALLED`, `LSM_E_NOSPACE`, `LSM_E_NOMEM`, an `LSM_E_IO` for want
+/// of descriptors and an `LSM_E_BUSY` that ends by itself; nothing that is fatal.
+///
 /// NULL: gives 0. Threads: the error's owner.
 ///
 /// # Safety

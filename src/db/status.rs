@@ -8,7 +8,7 @@
 //! Threads: any. Failure: none.
 
 use crate::base::sync::{AtomicU32, Mutex, Ordering};
-use crate::error::{Code, Error, FLAG_BACKGROUND, FLAG_FATAL, Result};
+use crate::error::{Code, Error, FLAG_BACKGROUND, FLAG_FATAL, FLAG_RETRYABLE, Result};
 
 const CLOSED: u32 = 1;
 const READ_ONLY: u32 = 2;
@@ -165,4 +165,10 @@ impl Status {
 
 fn closed() -> Error {
     Error::new(Code::Closed, "the database is closed")
+}
+
+/// What a write or sync meets before the replayed log is in tables; that ends by itself, or with `lsm_resume`.
+#[cold]
+pub fn being_recovered() -> Error {
+    Error::new(Code::Busy, "the recovered log is being rewritten").with_flags(FLAG_RETRYABLE)
 }

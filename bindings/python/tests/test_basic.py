@@ -292,8 +292,9 @@ class Errors(Case):
             lsm.open("a\0b")
 
     def test_locked_exists_read_only_destroy(self):
-        with self.assertRaises(lsm.LockedError):
+        with self.assertRaises(lsm.LockedError) as caught:
             lsm.open(self.path)
+        self.assertTrue(caught.exception.retryable and not caught.exception.fatal)
         with self.assertRaises(lsm.LockedError):
             lsm.destroy(self.path)
         self.db[b"k"] = b"v"
@@ -337,6 +338,7 @@ class Errors(Case):
                     db.put(b"%d" % i, big, timeout=1e-9)
                 except lsm.DeadlineError as error:
                     self.assertIsInstance(error, TimeoutError)
+                    self.assertTrue(error.retryable and not error.fatal)
                     self.assertNotIn(b"%d" % i, db)
                     return
             self.fail("a microsecond was always enough")

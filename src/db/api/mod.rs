@@ -15,7 +15,7 @@ use super::options::Options;
 use super::read::{Get, Source, check_key};
 use super::scan::Bounds;
 use super::state::KeyspaceState;
-use super::status::Job;
+use super::status::{Job, being_recovered};
 use super::write::{Body, Commit, Part, Seal};
 use super::{admin, background, close, open, properties, repair, resume, schema, verify};
 use crate::base::clock::Deadline;
@@ -134,7 +134,7 @@ impl Db {
         if db.log.is_recovering() {
             // What was recovered may be in the page cache only, until it is in tables.
             let reason = db.status.background(Job::Flush);
-            return Err(reason.unwrap_or_else(|| Error::new(Code::Busy, "the recovered log is being rewritten")));
+            return Err(reason.unwrap_or_else(being_recovered));
         }
         db.log.sync_to(db, db.log.publisher.visible())
     }

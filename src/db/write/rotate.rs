@@ -16,7 +16,7 @@ use crate::base::log_sink::LogLevel;
 use crate::base::sync::Ordering;
 use crate::db::inner::DbInner;
 use crate::db::state::{KeyspaceState, MemRef, MemState};
-use crate::db::status::Job;
+use crate::db::status::{Job, being_recovered};
 use crate::error::{Code, Error, Result};
 use crate::memtable::{MemTable, MemTableConfig};
 use crate::version::VersionEdit;
@@ -172,7 +172,7 @@ impl WriteLog {
         }
         if state.is_recovering {
             let reason = db.status.background(Job::Flush);
-            return Err(reason.unwrap_or_else(|| Error::new(Code::Busy, "the recovered log is being rewritten")));
+            return Err(reason.unwrap_or_else(being_recovered));
         }
         let prepared = self.try_next(db, state, need)?;
         let number = prepared.number();

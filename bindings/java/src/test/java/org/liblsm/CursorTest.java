@@ -373,6 +373,7 @@ class CursorTest {
         try (Cursor c = db.cursor(ReadOptions.DEFAULT.deadline(Duration.ofNanos(1000)))) {
             LsmException.Timeout e = assertThrows(LsmException.Timeout.class, c::next);
             assertEquals(Code.TIMEOUT, e.code());
+            assertTrue(e.isRetryable() && !e.isFatal());
             assertFalse(c.isValid());
         }
     }
