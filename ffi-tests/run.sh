@@ -9,12 +9,13 @@
 #   cpp       lsm.hpp
 #   install   every program against an installed prefix, by pkg-config and CMake, shared and static
 #   deb       the Debian packages
+#   cinstall  what `cargo cinstall` installs; only where cargo-c is, nothing requires it
 #   go, java, python    bindings/LANGUAGE/test.sh PREFIX with an installed prefix, where the tree has it
 # REQUIRE=1: a tool that is not found is a failure, not a line "skipped".
 set -u
 cd "$(dirname "$0")/.." || exit 1
 CC=${CC:-cc} CXX=${CXX:-g++}
-PARTS=${PARTS:-header symbols plain released cpp asan valgrind install deb go java python}
+PARTS=${PARTS:-header symbols plain released cpp asan valgrind install deb cinstall go java python}
 target=${CARGO_TARGET_DIR:-target}
 out=$target/ffi-tests
 lib=$target/release
@@ -175,6 +176,7 @@ fi
 if [ $# -eq 0 ]; then
   if part install; then . ffi-tests/parts/install.sh; fi
   if part deb; then . ffi-tests/parts/deb.sh; fi
+  if part cinstall; then . ffi-tests/parts/cinstall.sh; fi
   for language in go java python; do
     part $language || continue
     [ -e "bindings/$language/test.sh" ] || continue
