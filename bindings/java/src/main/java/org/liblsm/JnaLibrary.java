@@ -15,7 +15,7 @@ import java.nio.ByteOrder;
  */
 final class JnaLibrary extends Library {
     JnaLibrary(String path) {
-        Native.register(C.class, NativeLibrary.getInstance(path));
+        Native.register(JnaLibrary.class, NativeLibrary.getInstance(path));
     }
 
     @Override
@@ -109,500 +109,219 @@ final class JnaLibrary extends Library {
         }
     }
 
-    @Override
-    int lsm_abi_version() {
-        return C.lsm_abi_version();
-    }
+    // What follows is bound by Native.register.
 
     @Override
-    long lsm_version() {
-        return C.lsm_version();
-    }
+    native int lsm_abi_version();
 
     @Override
-    int lsm_has_feature(long name) {
-        return C.lsm_has_feature(name);
-    }
+    native long lsm_version();
 
     @Override
-    void lsm_free(long buffer) {
-        C.lsm_free(buffer);
-    }
+    native int lsm_has_feature(long name);
 
     @Override
-    int lsm_error_code(long error) {
-        return C.lsm_error_code(error);
-    }
+    native void lsm_free(long buffer);
 
     @Override
-    int lsm_error_os(long error) {
-        return C.lsm_error_os(error);
-    }
+    native int lsm_error_code(long error);
 
     @Override
-    int lsm_error_flags(long error) {
-        return C.lsm_error_flags(error);
-    }
+    native int lsm_error_os(long error);
 
     @Override
-    long lsm_error_message(long error) {
-        return C.lsm_error_message(error);
-    }
+    native int lsm_error_flags(long error);
 
     @Override
-    void lsm_error_free(long error) {
-        C.lsm_error_free(error);
-    }
+    native long lsm_error_message(long error);
 
     @Override
-    long lsm_code_name(int code) {
-        return C.lsm_code_name(code);
-    }
+    native void lsm_error_free(long error);
 
     @Override
-    long lsm_options_new() {
-        return C.lsm_options_new();
-    }
+    native long lsm_code_name(int code);
 
     @Override
-    long lsm_options_clone(long options) {
-        return C.lsm_options_clone(options);
-    }
+    native long lsm_options_new();
 
     @Override
-    void lsm_options_free(long options) {
-        C.lsm_options_free(options);
-    }
+    native long lsm_options_clone(long options);
 
     @Override
-    int lsm_options_set(long options, long key, long value, long err) {
-        return C.lsm_options_set(options, key, value, err);
-    }
+    native void lsm_options_free(long options);
 
     @Override
-    int lsm_options_set_int(long options, long key, long value, long err) {
-        return C.lsm_options_set_int(options, key, value, err);
-    }
+    native int lsm_options_set(long options, long key, long value, long err);
 
     @Override
-    int lsm_options_set_float(long options, long key, double value, long err) {
-        return C.lsm_options_set_float(options, key, value, err);
-    }
+    native int lsm_options_set_int(long options, long key, long value, long err);
 
     @Override
-    int lsm_options_set_callbacks(long options, long key, long table, long err) {
-        return C.lsm_options_set_callbacks(options, key, table, err);
-    }
+    native int lsm_options_set_float(long options, long key, double value, long err);
 
     @Override
-    int lsm_options_get(long options, long key, long value, long err) {
-        return C.lsm_options_get(options, key, value, err);
-    }
+    native int lsm_options_set_callbacks(long options, long key, long table, long err);
 
     @Override
-    int lsm_options_load(long options, long text, long length, long err) {
-        return C.lsm_options_load(options, text, length, err);
-    }
+    native int lsm_options_get(long options, long key, long value, long err);
 
     @Override
-    int lsm_options_dump(long options, long text, long err) {
-        return C.lsm_options_dump(options, text, err);
-    }
+    native int lsm_options_load(long options, long text, long length, long err);
 
     @Override
-    int lsm_options_describe(long json) {
-        return C.lsm_options_describe(json);
-    }
+    native int lsm_options_dump(long options, long text, long err);
 
     @Override
-    int lsm_open(long path, long options, long db, long err) {
-        return C.lsm_open(path, options, db, err);
-    }
+    native int lsm_options_describe(long json);
 
     @Override
-    int lsm_close(long db, long err) {
-        return C.lsm_close(db, err);
-    }
+    native int lsm_open(long path, long options, long db, long err);
 
     @Override
-    int lsm_destroy(long path, long err) {
-        return C.lsm_destroy(path, err);
-    }
+    native int lsm_close(long db, long err);
 
     @Override
-    int lsm_sync(long db, long err) {
-        return C.lsm_sync(db, err);
-    }
+    native int lsm_destroy(long path, long err);
 
     @Override
-    int lsm_sequence(long db, long committed, long durable) {
-        return C.lsm_sequence(db, committed, durable);
-    }
+    native int lsm_sync(long db, long err);
 
     @Override
-    int lsm_flush(long db, long keyspace, long err) {
-        return C.lsm_flush(db, keyspace, err);
-    }
+    native int lsm_sequence(long db, long committed, long durable);
 
     @Override
-    int lsm_compact(long keyspace, long from, long fromLength, long to, long toLength, long err) {
-        return C.lsm_compact(keyspace, from, fromLength, to, toLength, err);
-    }
+    native int lsm_flush(long db, long keyspace, long err);
 
     @Override
-    int lsm_property(long db, long keyspace, long name, long value, long err) {
-        return C.lsm_property(db, keyspace, name, value, err);
-    }
+    native int lsm_compact(long keyspace, long from, long fromLength, long to, long toLength, long err);
 
     @Override
-    int lsm_property_u64(long db, long keyspace, long name, long value, long err) {
-        return C.lsm_property_u64(db, keyspace, name, value, err);
-    }
+    native int lsm_property(long db, long keyspace, long name, long value, long err);
 
     @Override
-    int lsm_metrics(long db, int format, long text, long err) {
-        return C.lsm_metrics(db, format, text, err);
-    }
+    native int lsm_property_u64(long db, long keyspace, long name, long value, long err);
 
     @Override
-    int lsm_cache_clear(long db, long err) {
-        return C.lsm_cache_clear(db, err);
-    }
+    native int lsm_metrics(long db, int format, long text, long err);
 
     @Override
-    int lsm_verify(long db, long report, long err) {
-        return C.lsm_verify(db, report, err);
-    }
+    native int lsm_cache_clear(long db, long err);
 
     @Override
-    int lsm_repair(long path, long options, long report, long err) {
-        return C.lsm_repair(path, options, report, err);
-    }
+    native int lsm_verify(long db, long report, long err);
 
     @Override
-    int lsm_resume(long db, long err) {
-        return C.lsm_resume(db, err);
-    }
+    native int lsm_repair(long path, long options, long report, long err);
 
     @Override
-    long lsm_default_keyspace(long db) {
-        return C.lsm_default_keyspace(db);
-    }
+    native int lsm_resume(long db, long err);
 
     @Override
-    int lsm_keyspace_open(long db, long name, long options, long keyspace, long err) {
-        return C.lsm_keyspace_open(db, name, options, keyspace, err);
-    }
+    native long lsm_default_keyspace(long db);
 
     @Override
-    void lsm_keyspace_release(long keyspace) {
-        C.lsm_keyspace_release(keyspace);
-    }
+    native int lsm_keyspace_open(long db, long name, long options, long keyspace, long err);
 
     @Override
-    int lsm_keyspace_drop(long db, long name, long err) {
-        return C.lsm_keyspace_drop(db, name, err);
-    }
+    native void lsm_keyspace_release(long keyspace);
 
     @Override
-    int lsm_keyspace_list(long db, long list, long err) {
-        return C.lsm_keyspace_list(db, list, err);
-    }
+    native int lsm_keyspace_drop(long db, long name, long err);
 
     @Override
-    long lsm_list_len(long list) {
-        return C.lsm_list_len(list);
-    }
+    native int lsm_keyspace_list(long db, long list, long err);
 
     @Override
-    long lsm_list_get(long list, long index) {
-        return C.lsm_list_get(list, index);
-    }
+    native long lsm_list_len(long list);
 
     @Override
-    void lsm_list_free(long list) {
-        C.lsm_list_free(list);
-    }
+    native long lsm_list_get(long list, long index);
 
     @Override
-    int lsm_put(long keyspace, long options, long key, long keyLength, long value, long valueLength, long err) {
-        return C.lsm_put(keyspace, options, key, keyLength, value, valueLength, err);
-    }
+    native void lsm_list_free(long list);
 
     @Override
-    int lsm_delete(long keyspace, long options, long key, long keyLength, long err) {
-        return C.lsm_delete(keyspace, options, key, keyLength, err);
-    }
+    native int lsm_put(
+            long keyspace, long options, long key, long keyLength, long value, long valueLength, long err);
 
     @Override
-    int lsm_write_packed(long keyspace, long options, long packed, long length, long seq, long err) {
-        return C.lsm_write_packed(keyspace, options, packed, length, seq, err);
-    }
+    native int lsm_delete(long keyspace, long options, long key, long keyLength, long err);
 
     @Override
-    int lsm_batch_new(long db, long batch, long err) {
-        return C.lsm_batch_new(db, batch, err);
-    }
+    native int lsm_write_packed(long keyspace, long options, long packed, long length, long seq, long err);
 
     @Override
-    int lsm_batch_append_packed(long batch, long keyspace, long packed, long length, long err) {
-        return C.lsm_batch_append_packed(batch, keyspace, packed, length, err);
-    }
+    native int lsm_batch_new(long db, long batch, long err);
 
     @Override
-    int lsm_write(long db, long options, long batch, long seq, long err) {
-        return C.lsm_write(db, options, batch, seq, err);
-    }
+    native int lsm_batch_append_packed(long batch, long keyspace, long packed, long length, long err);
 
     @Override
-    void lsm_batch_free(long batch) {
-        C.lsm_batch_free(batch);
-    }
+    native int lsm_write(long db, long options, long batch, long seq, long err);
 
     @Override
-    int lsm_get(
-            long keyspace, long options, long key, long keyLength, long buffer, long capacity, long length, long err) {
-        return C.lsm_get(keyspace, options, key, keyLength, buffer, capacity, length, err);
-    }
+    native void lsm_batch_free(long batch);
 
     @Override
-    int lsm_get_pinned(
-            long keyspace, long options, long key, long keyLength, long value, long data, long length, long err) {
-        return C.lsm_get_pinned(keyspace, options, key, keyLength, value, data, length, err);
-    }
+    native int lsm_get(
+            long keyspace, long options, long key, long keyLength, long buffer, long capacity, long length, long err);
 
     @Override
-    int lsm_exists(long keyspace, long options, long key, long keyLength, long length, long err) {
-        return C.lsm_exists(keyspace, options, key, keyLength, length, err);
-    }
+    native int lsm_get_pinned(
+            long keyspace, long options, long key, long keyLength, long value, long data, long length, long err);
 
     @Override
-    int lsm_multi_get(long keyspace, long options, long n, long keys, long lengths, long values, long codes, long err) {
-        return C.lsm_multi_get(keyspace, options, n, keys, lengths, values, codes, err);
-    }
+    native int lsm_exists(long keyspace, long options, long key, long keyLength, long length, long err);
 
     @Override
-    int lsm_multi_get_packed(
-            long keyspace, long options, long keys, long length, int n, long buffer, long capacity, long used, long err) {
-        return C.lsm_multi_get_packed(keyspace, options, keys, length, n, buffer, capacity, used, err);
-    }
+    native int lsm_multi_get(
+            long keyspace, long options, long n, long keys, long lengths, long values, long codes, long err);
 
     @Override
-    long lsm_value_data(long value, long length) {
-        return C.lsm_value_data(value, length);
-    }
+    native int lsm_multi_get_packed(
+            long keyspace, long options, long keys, long length, int n, long buffer, long capacity, long used, long err);
 
     @Override
-    void lsm_value_release(long value) {
-        C.lsm_value_release(value);
-    }
+    native long lsm_value_data(long value, long length);
 
     @Override
-    int lsm_approximate(
-            long keyspace, long from, long fromLength, long to, long toLength, long bytes, long keys, long err) {
-        return C.lsm_approximate(keyspace, from, fromLength, to, toLength, bytes, keys, err);
-    }
+    native void lsm_value_release(long value);
 
     @Override
-    int lsm_iter_open(long keyspace, long options, long iter, long err) {
-        return C.lsm_iter_open(keyspace, options, iter, err);
-    }
+    native int lsm_approximate(
+            long keyspace, long from, long fromLength, long to, long toLength, long bytes, long keys, long err);
 
     @Override
-    int lsm_iter_seek(long iter, int where, long key, long keyLength, long entry, long err) {
-        return C.lsm_iter_seek(iter, where, key, keyLength, entry, err);
-    }
+    native int lsm_iter_open(long keyspace, long options, long iter, long err);
 
     @Override
-    int lsm_iter_next(long iter, long entry, long err) {
-        return C.lsm_iter_next(iter, entry, err);
-    }
+    native int lsm_iter_seek(long iter, int where, long key, long keyLength, long entry, long err);
 
     @Override
-    int lsm_iter_prev(long iter, long entry, long err) {
-        return C.lsm_iter_prev(iter, entry, err);
-    }
+    native int lsm_iter_next(long iter, long entry, long err);
 
     @Override
-    int lsm_iter_read(long iter, int direction, long entries, long max, long n, long err) {
-        return C.lsm_iter_read(iter, direction, entries, max, n, err);
-    }
+    native int lsm_iter_prev(long iter, long entry, long err);
 
     @Override
-    int lsm_iter_read_packed(long iter, int direction, long buffer, long capacity, long used, long n, long err) {
-        return C.lsm_iter_read_packed(iter, direction, buffer, capacity, used, n, err);
-    }
+    native int lsm_iter_read(long iter, int direction, long entries, long max, long n, long err);
 
     @Override
-    int lsm_iter_refresh(long iter, long err) {
-        return C.lsm_iter_refresh(iter, err);
-    }
+    native int lsm_iter_read_packed(
+            long iter, int direction, long buffer, long capacity, long used, long n, long err);
 
     @Override
-    void lsm_iter_close(long iter) {
-        C.lsm_iter_close(iter);
-    }
+    native int lsm_iter_refresh(long iter, long err);
 
     @Override
-    int lsm_snapshot_new(long db, long snapshot, long err) {
-        return C.lsm_snapshot_new(db, snapshot, err);
-    }
+    native void lsm_iter_close(long iter);
 
     @Override
-    long lsm_snapshot_sequence(long snapshot) {
-        return C.lsm_snapshot_sequence(snapshot);
-    }
+    native int lsm_snapshot_new(long db, long snapshot, long err);
 
     @Override
-    void lsm_snapshot_release(long snapshot) {
-        C.lsm_snapshot_release(snapshot);
-    }
-
-    /** Bound by {@link Native#register}. */
-    private static final class C {
-        static native int lsm_abi_version();
-
-        static native long lsm_version();
-
-        static native int lsm_has_feature(long name);
-
-        static native void lsm_free(long buffer);
-
-        static native int lsm_error_code(long error);
-
-        static native int lsm_error_os(long error);
-
-        static native int lsm_error_flags(long error);
-
-        static native long lsm_error_message(long error);
-
-        static native void lsm_error_free(long error);
-
-        static native long lsm_code_name(int code);
-
-        static native long lsm_options_new();
-
-        static native long lsm_options_clone(long options);
-
-        static native void lsm_options_free(long options);
-
-        static native int lsm_options_set(long options, long key, long value, long err);
-
-        static native int lsm_options_set_int(long options, long key, long value, long err);
-
-        static native int lsm_options_set_float(long options, long key, double value, long err);
-
-        static native int lsm_options_set_callbacks(long options, long key, long table, long err);
-
-        static native int lsm_options_get(long options, long key, long value, long err);
-
-        static native int lsm_options_load(long options, long text, long length, long err);
-
-        static native int lsm_options_dump(long options, long text, long err);
-
-        static native int lsm_options_describe(long json);
-
-        static native int lsm_open(long path, long options, long db, long err);
-
-        static native int lsm_close(long db, long err);
-
-        static native int lsm_destroy(long path, long err);
-
-        static native int lsm_sync(long db, long err);
-
-        static native int lsm_sequence(long db, long committed, long durable);
-
-        static native int lsm_flush(long db, long keyspace, long err);
-
-        static native int lsm_compact(long keyspace, long from, long fromLength, long to, long toLength, long err);
-
-        static native int lsm_property(long db, long keyspace, long name, long value, long err);
-
-        static native int lsm_property_u64(long db, long keyspace, long name, long value, long err);
-
-        static native int lsm_metrics(long db, int format, long text, long err);
-
-        static native int lsm_cache_clear(long db, long err);
-
-        static native int lsm_verify(long db, long report, long err);
-
-        static native int lsm_repair(long path, long options, long report, long err);
+    native long lsm_snapshot_sequence(long snapshot);
 
-        static native int lsm_resume(long db, long err);
-
-        static native long lsm_default_keyspace(long db);
-
-        static native int lsm_keyspace_open(long db, long name, long options, long keyspace, long err);
-
-        static native void lsm_keyspace_release(long keyspace);
-
-        static native int lsm_keyspace_drop(long db, long name, long err);
-
-        static native int lsm_keyspace_list(long db, long list, long err);
-
-        static native long lsm_list_len(long list);
-
-        static native long lsm_list_get(long list, long index);
-
-        static native void lsm_list_free(long list);
-
-        static native int lsm_put(
-                long keyspace, long options, long key, long keyLength, long value, long valueLength, long err);
-
-        static native int lsm_delete(long keyspace, long options, long key, long keyLength, long err);
-
-        static native int lsm_write_packed(long keyspace, long options, long packed, long length, long seq, long err);
-
-        static native int lsm_batch_new(long db, long batch, long err);
-
-        static native int lsm_batch_append_packed(long batch, long keyspace, long packed, long length, long err);
-
-        static native int lsm_write(long db, long options, long batch, long seq, long err);
-
-        static native void lsm_batch_free(long batch);
-
-        static native int lsm_get(
-                long keyspace, long options, long key, long keyLength, long buffer, long capacity, long length, long err);
-
-        static native int lsm_get_pinned(
-                long keyspace, long options, long key, long keyLength, long value, long data, long length, long err);
-
-        static native int lsm_exists(long keyspace, long options, long key, long keyLength, long length, long err);
-
-        static native int lsm_multi_get(
-                long keyspace, long options, long n, long keys, long lengths, long values, long codes, long err);
-
-        static native int lsm_multi_get_packed(
-                long keyspace, long options, long keys, long length, int n, long buffer, long capacity, long used, long err);
-
-        static native long lsm_value_data(long value, long length);
-
-        static native void lsm_value_release(long value);
-
-        static native int lsm_approximate(
-                long keyspace, long from, long fromLength, long to, long toLength, long bytes, long keys, long err);
-
-        static native int lsm_iter_open(long keyspace, long options, long iter, long err);
-
-        static native int lsm_iter_seek(long iter, int where, long key, long keyLength, long entry, long err);
-
-        static native int lsm_iter_next(long iter, long entry, long err);
-
-        static native int lsm_iter_prev(long iter, long entry, long err);
-
-        static native int lsm_iter_read(long iter, int direction, long entries, long max, long n, long err);
-
-        static native int lsm_iter_read_packed(
-                long iter, int direction, long buffer, long capacity, long used, long n, long err);
-
-        static native int lsm_iter_refresh(long iter, long err);
-
-        static native void lsm_iter_close(long iter);
-
-        static native int lsm_snapshot_new(long db, long snapshot, long err);
-
-        static native long lsm_snapshot_sequence(long snapshot);
-
-        static native void lsm_snapshot_release(long snapshot);
-    }
+    @Override
+    native void lsm_snapshot_release(long snapshot);
 }
