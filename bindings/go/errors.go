@@ -80,9 +80,9 @@ type Error struct {
 // Error is the operation, the code and the message.
 func (e *Error) Error() string {
 	if e.Message == "" {
-		return fmt.Sprintf("lsm: %s: %s", e.Op, e.Code)
+		return fmt.Sprintf("lsm: %s: %s", e.Op, e.Code.String())
 	}
-	return fmt.Sprintf("lsm: %s: %s: %s", e.Op, e.Code, e.Message)
+	return fmt.Sprintf("lsm: %s: %s: %s", e.Op, e.Code.String(), e.Message)
 }
 
 // Is compares codes, so that errors.Is(err, lsm.ErrLocked) works.

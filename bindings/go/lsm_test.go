@@ -285,7 +285,8 @@ func TestErrorsSayWhatTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := open(t, nil)
-	if err := db.Put(make([]byte, 70_000), nil, nil); !errors.Is(err, lsm.ErrInvalid) {
+	err = db.Put(make([]byte, 70_000), nil, nil)
+	if !errors.Is(err, lsm.ErrInvalid) || !strings.HasPrefix(err.Error(), "lsm: put: LSM_E_INVALID: key of 70000 bytes") {
 		t.Fatal(err)
 	}
 	if err := db.Put(nil, nil, &lsm.WriteOptions{Durability: 9}); !errors.Is(err, lsm.ErrInvalid) {
@@ -303,11 +304,18 @@ func TestErrorsSayWhatTheyAre(t *testing.T) {
 }
 
 func TestAWriteThatTimesOutHasNoEffect(t *testing.T) {
+	// What is left until a deadline that has passed (time.Until) is below 0.
+	for _, timeout := range []time.Duration{time.Nanosecond, -time.Hour} {
+		t.Run(timeout.String(), func(t *testing.T) { timesOut(t, timeout) })
+	}
+}
+
+func timesOut(t *testing.T, timeout time.Duration) {
 	db := open(t, lsm.Options{"memtable.size": "1MiB", "memtable.count_max": "2"})
 	big := make([]byte, 1<<20)
 	for i := 0; i < 200; i++ {
 		key := []byte(fmt.Sprint(i))
-		err := db.Put(key, big, &lsm.WriteOptions{Timeout: time.Nanosecond})
+		err := db.Put(key, big, &lsm.WriteOptions{Timeout: timeout})
 		if err == nil {
 			continue
 		}

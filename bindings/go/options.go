@@ -164,7 +164,7 @@ const (
 // WriteOptions are the settings of one write; nil means the zero value.
 type WriteOptions struct {
 	Durability Durability
-	// Timeout: gives up with ErrTimeout, before any effect, after so long; 0 is never.
+	// Timeout: gives up with ErrTimeout, before any effect, after so long; 0 is never, and less has passed already.
 	Timeout time.Duration
 }
 
@@ -186,7 +186,7 @@ type ReadOptions struct {
 	NoFillCache bool
 	// VerifyChecksums: blocks are read and checked even when they are cached.
 	VerifyChecksums bool
-	// Timeout: gives up with ErrTimeout after so long; 0 is never.
+	// Timeout: gives up with ErrTimeout after so long; 0 is never, and less has passed already.
 	Timeout time.Duration
 }
 
@@ -216,10 +216,14 @@ func (o *ReadOptions) release() {
 	}
 }
 
-// micros rounds up: a timeout that is set is never 0, which would mean none.
+// micros rounds down, but not to 0, which would mean none. What is left until a deadline that has passed (time.Until) is
+// the shortest of all.
 func micros(d time.Duration) C.uint64_t {
-	if d <= 0 {
+	if d == 0 {
 		return 0
 	}
-	return C.uint64_t((d + time.Microsecond - 1) / time.Microsecond)
+	if d < time.Microsecond {
+		return 1
+	}
+	return C.uint64_t(d / time.Microsecond)
 }

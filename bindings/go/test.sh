@@ -59,5 +59,15 @@ rm "$work/tree/ABI.md"
 "$work/wordindex" -db "$work/index" find mermaid | grep -q '^ *2  .*new.md$'
 rm -rf "$work/index" "$work/tree"
 said example
+
+# What the README tells a stranger to do, in a module of its own outside of this tree.
+stranger=$(mktemp -d)
+trap 'rm -rf "$stranger"' EXIT
+awk '/^```go$/ { inside = 1; next } /^```$/ && inside { exit } inside' README.md >"$stranger/main.go"
+(cd "$stranger" && "$GO" mod init people 2>/dev/null &&
+  "$GO" mod edit -require=liblsm.internal/lsm@v0.0.0 -replace=liblsm.internal/lsm="$root/bindings/go" &&
+  "$GO" vet . && "$GO" run .) >"$stranger/got"
+printf '%s\n' 'no charles' 'ada: Countess' 'grace: Admiral' | diff - "$stranger/got" || { echo "the program of README.md printed something else"; exit 1; }
+said "the README's program, in another module"
 "$work/bench" -keys 2000 -rounds 1 >/dev/null
 said benchmark
