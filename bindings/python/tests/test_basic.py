@@ -57,6 +57,10 @@ class Basics(Case):
                 self.db.get(wrong)
             with self.assertRaises(TypeError):
                 self.db.multi_get([wrong])
+        gaps = memoryview(b"abcdef")[::2]
+        for call in (lambda: self.db.put(gaps, b""), lambda: self.db.put(b"", gaps), lambda: self.db.multi_get([gaps])):
+            with self.assertRaises(BufferError):
+                call()
         array = bytearray(b"held")
         self.db.put(array, array)
         array += b"free again"  # no buffer is left exported
@@ -179,6 +183,10 @@ class Basics(Case):
             users.get(b"k")
         with self.assertRaises(lsm.NotFoundError):
             self.db.keyspace("none", {"create_if_missing": False})
+        # A name is bytes in lsm.h.
+        self.db.keyspace("\udcff\udcfe").put(b"k", b"odd")
+        self.assertEqual(self.db.keyspaces(), ["default", "users", "\udcff\udcfe"])
+        self.db.drop_keyspace("\udcff\udcfe")
         again = self.db.keyspace("users")
         self.db.drop_keyspace("users")
         with self.assertRaises(lsm.ClosedError):
@@ -290,6 +298,9 @@ class Errors(Case):
             self.assertIn(next(iter(options)), str(caught.exception))
         with self.assertRaises(lsm.InvalidError):
             lsm.open("a\0b")
+        for nothing in (None, b"16MiB".hex, []):
+            with self.assertRaisesRegex(TypeError, "set option"):
+                lsm.open(os.path.join(self.folder, "x"), {"memtable.size": nothing})
 
     def test_locked_exists_read_only_destroy(self):
         with self.assertRaises(lsm.LockedError) as caught:

@@ -347,11 +347,12 @@ class DB(Keyspace):
             raise NotFoundError("drop keyspace", name)
 
     def keyspaces(self) -> List[str]:
-        """The names of all keyspaces, sorted."""
+        """The names of all keyspaces, sorted. Bytes that are no UTF-8 are surrogates, as in the names of files."""
         names = c_void_p()
         call("list keyspaces", "lsm_keyspace_list", self._db, byref(names))
         try:
-            return [lib.lsm_list_get(names, i).decode() for i in range(lib.lsm_list_len(names))]
+            count = lib.lsm_list_len(names)
+            return [lib.lsm_list_get(names, i).decode("utf-8", "surrogateescape") for i in range(count)]
         finally:
             lib.lsm_list_free(names)
 

@@ -34,8 +34,11 @@ _on_log, _on_drop = LOG_FN(_log_line), DROP_FN(_log_drop)
 
 
 def text_of(operation: str, text: Union[str, bytes]) -> bytes:
-    """A text for C; a NUL inside would cut it short there."""
-    data = text.encode() if isinstance(text, str) else text
+    """A text for C; a NUL inside would cut it short there. Bytes that are no UTF-8 are surrogates in a str, as in the names
+    of files."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    if not isinstance(data, bytes):
+        raise TypeError(f"{operation}: {data!r} is no text")
     if b"\0" in data:
         raise InvalidError(operation, "a NUL byte in a text")
     return data

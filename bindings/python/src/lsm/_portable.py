@@ -24,10 +24,13 @@ ITEMS, KEYS, VALUES = 0, 1, 2
 
 
 def _bytes(value: Any) -> bytes:
-    """A bytes-like argument as bytes; a text is none."""
+    """A bytes-like argument as bytes; a text is none, and nor is a view with gaps, as in the C extension."""
     if type(value) is bytes:
         return value
-    return bytes(memoryview(value))
+    view = memoryview(value)
+    if not view.c_contiguous:
+        raise BufferError("memoryview: underlying buffer is not C-contiguous")
+    return bytes(view)
 
 
 def micros_of(seconds: Optional[float]) -> int:
