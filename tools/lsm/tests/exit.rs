@@ -5,7 +5,9 @@ mod common;
 
 use common::{command, filled, flip, folder, kill, lsm, lsm_with, writer};
 use serde_json::json;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::{Child, Stdio};
 
 #[test]
 fn status_0_done_and_1_not_there() {
@@ -31,6 +33,15 @@ fn status_2_a_wrong_command_line() {
     assert!(ran.stderr.contains("no.such.option"), "{}", ran.stderr);
     assert!(lsm!["stats", &db, "-o", "cache.size=many"].exit(2).stderr.contains("cache.size"));
     lsm!["stats", &db, "-o", "cache.size"].exit(2);
+    for (args, part) in
+        [(vec!["get", "db"], "<KEYS>"), (vec!["nonsense"], "nonsense"), (vec!["scan", "db", "--limit", "-1"], "-1")]
+    {
+        let ran = lsm([&args[..], &["--json"]].concat()).exit(2);
+        assert_eq!((ran.stderr.lines().count(), &ran.error()["exit"]), (1, &json!(2)), "{}", ran.stderr);
+        assert!(ran.error()["message"].as_str().unwrap().contains(part), "{}", ran.stderr);
+    }
+    // Behind `--` it is a key.
+    assert!(lsm(["get", "--wrong", "--", "--json"]).exit(2).stderr.starts_with("error: "));
 }
 
 #[test]
@@ -133,4 +144,51 @@ fn status_8_a_count_or_checksum_that_is_wrong() {
     std::fs::write(&file, changed).unwrap();
     let ran = lsm!["load", dir.path().join("copy"), &file].exit(8);
     assert!(ran.stderr.contains("100 entries with checksum"), "{}", ran.stderr);
+}
+
+/// Temporary folders and half-written files go with the tool, whatever ends it but SIGKILL.
+#[test]
+fn a_signal_leaves_nothing_behind() {
+    use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+    let (dir, db) = folder();
+    filled(&db, 200_000);
+    let (temporary, whole) = (dir.path().join("tmp"), dir.path().join("whole.jsonl"));
+    std::fs::create_dir(&temporary).unwrap();
+    let partial = dir.path().join("whole.jsonl.partial");
+    let bench: Vec<OsString> = ["bench", "--entries", "100000000"].map(OsString::from).into();
+    let export: Vec<OsString> = vec!["export".into(), db.into(), whole.clone().into()];
+    // The thread that waits for signals is there.
+    let is_watched = |child: &Child| {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).into_iter().flatten().flatten();
+        tasks.filter_map(|task| std::fs::read(task.path().join("comm")).ok()).any(|name| name == b"signals\n")
+    };
+    let has_any = |folder: &Path| std::fs::read_dir(folder).unwrap().next().is_some();
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for (args, seen) in [(&bench, None), (&export, Some(&partial))] {
+            let mut run = command(args);
+            run.env("TMPDIR", &temporary).stdout(Stdio::null()).stderr(Stdio::null());
+            // Whoever runs the tests in the background may have it ignored, and that is inherited.
+            unsafe {
+                run.pre_exec(move || {
+                    libc::signal(signal, libc::SIG_DFL);
+                    Ok(())
+                })
+            };
+            let mut child = run.spawn().unwrap();
+            while !(is_watched(&child) && seen.map_or_else(|| has_any(&temporary), |path| path.exists())) {
+                assert!(child.try_wait().unwrap().is_none(), "{args:?} ended too early");
+            }
+            unsafe { libc::kill(child.id() as i32, signal) };
+            assert_eq!(child.wait().unwrap().signal(), Some(signal), "{args:?}");
+            assert!(!has_any(&temporary) && !partial.exists() && !whole.exists(), "{args:?} after signal {signal}");
+        }
+    }
+}
+
+/// Help that cannot be written is as much a failure as any other answer.
+#[test]
+fn help_on_a_full_device() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = command(["--help"]).stdout(full).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(3));
 }

@@ -3,8 +3,9 @@
 //! never changes, and copies of the rest.
 
 use super::rocksdb::bytes;
-use super::{Each, Foreign, Scratch, c_path, check_folder, library, take_error};
+use super::{Each, Foreign, c_path, check_folder, library, take_error};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::scratch::Scratch;
 use std::ffi::{c_char, c_void};
 use std::path::Path;
 use std::ptr::null_mut;
@@ -72,7 +73,7 @@ impl LevelDb {
         let library = library("libleveldb.so", asked, "libleveldb-dev")?;
         let api = Api::load(&library).map_err(|text| Failure::new(Exit::Unsupported, text))?;
         check_folder(dir)?;
-        let scratch = Scratch::new()?;
+        let scratch = Scratch::folder()?;
         stand_in(dir, scratch.path())?;
         let path = c_path(scratch.path())?;
         // SAFETY: no arguments.

@@ -100,36 +100,6 @@ fn lock_holder(file: &std::fs::File) -> io::Result<Option<i32>> {
     Ok((lock.l_type != libc::F_UNLCK as libc::c_short).then_some(lock.l_pid))
 }
 
-/// A temporary folder, removed with all that is in it.
-pub struct Scratch(PathBuf);
-
-impl Scratch {
-    /// A new one, for this user only.
-    pub fn new() -> Outcome<Scratch> {
-        let template = std::env::temp_dir().join("lsm-XXXXXX");
-        let mut bytes = c_path(&template)?.into_bytes_with_nul();
-        // SAFETY: a writable text that ends in NUL and in six X before it.
-        let made = unsafe { libc::mkdtemp(bytes.as_mut_ptr().cast()) };
-        if made.is_null() {
-            return Err(Failure::system(template.display(), &io::Error::last_os_error()));
-        }
-        bytes.pop();
-        Ok(Scratch(PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Best effort: it is in the folder for temporary files.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     /// How many arguments stand behind each mention of `symbol`; a comment may mention it, too.

@@ -7,8 +7,8 @@
 use super::Context;
 use crate::cli::{Bench, Workload};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::foreign::Scratch;
 use crate::lsm::{Bounds, Db, Keyspace, Mode};
+use crate::scratch::Scratch;
 use crate::text;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -250,7 +250,7 @@ pub fn run(c: &mut Context, args: &Bench) -> Outcome {
             (None, folder.clone())
         }
         None => {
-            let scratch = Scratch::new()?;
+            let scratch = Scratch::folder()?;
             let folder = scratch.path().join("db");
             (Some(scratch), folder)
         }

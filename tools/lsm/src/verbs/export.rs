@@ -1,6 +1,7 @@
 //! export: all entries to a file or standard output. The database is open `ro`, so nothing changes meanwhile.
 //!
-//! A file is written under the name `FILE.partial` and renamed when it is whole and on the device; a failure removes it.
+//! A file is written under the name `FILE.partial` and renamed when it is whole and on the device; a failure removes it, and
+//! so does a signal that ends the tool.
 
 use super::Context;
 use super::data::bounds;
@@ -9,6 +10,7 @@ use crate::cli::Export;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::format::{self, Tally};
 use crate::lsm::{Bounds, Db, Mode};
+use crate::scratch::Scratch;
 use crate::text;
 use serde_json::json;
 use std::fs::{File, OpenOptions};
@@ -18,8 +20,8 @@ use std::time::Instant;
 
 /// A file that appears under its name only when it is whole.
 struct Partial {
-    file: Option<File>,
-    partial: PathBuf,
+    file: File,
+    partial: Scratch,
     whole: PathBuf,
 }
 
@@ -34,24 +36,12 @@ impl Partial {
         let partial = PathBuf::from(partial);
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&partial);
         let file = file.map_err(|e| Failure::system(partial.display(), &e))?;
-        Ok(Partial { file: Some(file), partial, whole: whole.to_owned() })
+        Ok(Partial { file, partial: Scratch::of(partial), whole: whole.to_owned() })
     }
 
-    fn finish(mut self) -> Outcome {
-        if let Some(file) = self.file.take() {
-            let done = file.sync_all().and_then(|()| std::fs::rename(&self.partial, &self.whole));
-            done.map_err(|e| Failure::system(self.whole.display(), &e))?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if self.file.is_some() {
-            // Best effort: what is left has a name that says what it is.
-            let _ = std::fs::remove_file(&self.partial);
-        }
+    fn finish(self) -> Outcome {
+        let done = self.file.sync_all().and_then(|()| self.partial.keep_as(&self.whole));
+        done.map_err(|e| Failure::system(self.whole.display(), &e))
     }
 }
 
@@ -74,14 +64,13 @@ pub fn run(c: &mut Context, args: &Export) -> Outcome {
         bar.finish_and_clear();
     } else {
         let partial = Partial::new(&args.file, args.force)?;
-        if let Some(file) = &partial.file {
-            let bar = c.out.progress("exporting", total(&db, args));
-            let named = |failure: Failure| failure.within(args.file.display());
-            let output = Box::new(BufWriter::with_capacity(1 << 20, file));
-            let mut writer = format::writer(format, output, encoding).map_err(named)?;
-            entries(&db, &names, &bounds, &bar, writer.as_mut(), &mut tally).map_err(named)?;
-            bar.finish_and_clear();
-        }
+        let bar = c.out.progress("exporting", total(&db, args));
+        let named = |failure: Failure| failure.within(args.file.display());
+        let output = Box::new(BufWriter::with_capacity(1 << 20, &partial.file));
+        let mut writer = format::writer(format, output, encoding).map_err(named)?;
+        entries(&db, &names, &bounds, &bar, writer.as_mut(), &mut tally).map_err(named)?;
+        drop(writer);
+        bar.finish_and_clear();
         partial.finish()?;
     }
     let (checksum, seconds) = (tally.checksum(), began.elapsed().as_secs_f64());
