@@ -361,7 +361,7 @@ public final class Lsm extends Store implements AutoCloseable {
         }
     }
 
-    /** The names of all keyspaces, sorted. */
+    /** The names of all keyspaces, sorted. A name that is no UTF-8 has U+FFFD in place of the bytes that are none. */
     public List<String> keyspaces() {
         Memory memory = Memory.take(0);
         try {

@@ -176,8 +176,14 @@ final class Memory {
         return address + at;
     }
 
-    /** A text for C: UTF-8, and without a NUL inside, which would end it there. */
+    /**
+     * A text for C: UTF-8, without a NUL inside, which would end it there, and without half of a surrogate pair, which
+     * would become a question mark as any other half does.
+     */
     static byte[] utf8(String text) {
+        if (!StandardCharsets.UTF_8.newEncoder().canEncode(text)) {
+            throw LsmException.invalid("half of a surrogate pair inside \"" + text.replaceAll("\\p{Cs}", "?") + '"');
+        }
         return checked(text.getBytes(StandardCharsets.UTF_8), text);
     }
 

@@ -113,6 +113,7 @@ class LifeTest {
         assertThrows(LsmException.NotFound.class, () -> db.keyspace("nobody", o -> o.createIfMissing(false)));
         assertThrows(LsmException.Invalid.class, () -> db.keyspace(""));
         assertThrows(LsmException.Invalid.class, () -> db.keyspace("a\0b"));
+        assertThrows(LsmException.Invalid.class, () -> db.keyspace("a\ud800"));
         assertThrows(LsmException.Invalid.class, () -> db.keyspace("x".repeat(256)));
         try (Keyspace keyspace = db.keyspace("schlüssel 鍵")) {
             assertEquals("schlüssel 鍵", keyspace.name());
