@@ -120,6 +120,10 @@ static void reads_and_writes() {
   FAILS(db.multi_get(std::vector<std::string>{"one", std::string(70000, 'k')}), LSM_E_INVALID);
   FAILS(lsm::db::open(path), LSM_E_LOCKED);
   FAILS(lsm::db::destroy(path), LSM_E_LOCKED);
+  const std::string cut = path + std::string("\0x", 2);
+  FAILS(lsm::db::open(cut), LSM_E_INVALID);
+  FAILS(lsm::db::destroy(cut), LSM_E_INVALID);
+  FAILS(lsm::db::repair(cut), LSM_E_INVALID);
 
   lsm::db moved(std::move(db));
   CHECK(GET(moved.contains("one")));
@@ -310,6 +314,12 @@ static void keyspaces_and_maintenance() {
   FAILS(db.metrics(9), LSM_E_INVALID);
   CHECK(GET(db.drop_keyspace("people")) && !GET(db.drop_keyspace("people")));
   FAILS(db.drop_keyspace("default"), LSM_E_INVALID);
+  // What a NUL inside would cut to another name is refused.
+  const std::string cut("levels\0x", 8);
+  FAILS(db.open_keyspace(cut), LSM_E_INVALID);
+  FAILS(db.drop_keyspace(cut), LSM_E_INVALID);
+  FAILS(db.property(cut), LSM_E_INVALID);
+  FAILS(db.property_number(cut), LSM_E_INVALID);
   FAILS(people.get("ada"), LSM_E_CLOSED);
 }
 
@@ -384,6 +394,11 @@ static void bags() {
     CHECK(strcmp(why.what(), "LSM_E_INVALID") != 0);
   }
   FAILS(o.set("cache.size", -1), LSM_E_INVALID);
+  const std::string cut("cache.size\0x", 12);
+  FAILS(o.set(cut, "1MiB"), LSM_E_INVALID);
+  FAILS(o.set(cut, 1), LSM_E_INVALID);
+  FAILS(o.set("durability", std::string("os\0x", 4)), LSM_E_INVALID);
+  FAILS(o.get(cut), LSM_E_INVALID);
 #endif
   std::shared_ptr<int> alive = std::make_shared<int>(1);
   {

@@ -340,6 +340,10 @@ struct free_text {
   void operator()(char *text) const noexcept { lsm_free(text); }
 };
 using text = std::unique_ptr<char, free_text>;
+/* A text for C. One with a NUL inside would end there and name something else: it is none, which is LSM_E_INVALID. */
+inline const char *c_text(const std::string &from) noexcept {
+  return std::strlen(from.c_str()) == from.size() ? from.c_str() : nullptr;
+}
 inline std::uint64_t micros(std::chrono::microseconds time) noexcept {
   return time.count() > 0 ? static_cast<std::uint64_t>(time.count()) : 1u;
 }
@@ -377,7 +381,7 @@ class options {
   /** Sets an option from text: `set("memtable.size", "64MiB")`. */
   options &set(const std::string &key, const std::string &value) {
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_options_set(raw_.get(), key.c_str(), value.c_str(), &err);
+    const std::int32_t code = lsm_options_set(raw_.get(), detail::c_text(key), detail::c_text(value), &err);
     return check(code, err);
   }
   /** Sets an option from text. */
@@ -386,13 +390,13 @@ class options {
   template <class T, typename std::enable_if<std::is_integral<T>::value, int>::type = 0>
   options &set(const std::string &key, T value) {
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_options_set_int(raw_.get(), key.c_str(), static_cast<std::int64_t>(value), &err);
+    const std::int32_t code = lsm_options_set_int(raw_.get(), detail::c_text(key), static_cast<std::int64_t>(value), &err);
     return check(code, err);
   }
   /** Sets an option from a fraction. */
   options &set(const std::string &key, double value) {
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_options_set_float(raw_.get(), key.c_str(), value, &err);
+    const std::int32_t code = lsm_options_set_float(raw_.get(), detail::c_text(key), value, &err);
     return check(code, err);
   }
   /** Lines `key = value`; all or nothing. */
@@ -437,7 +441,7 @@ class options {
   returns<std::string> get(const std::string &key) const {
     char *raw = nullptr;
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_options_get(raw_.get(), key.c_str(), &raw, &err);
+    const std::int32_t code = lsm_options_get(raw_.get(), detail::c_text(key), &raw, &err);
     if (code < 0) return detail::fail<std::string>(code, err);
     const detail::text value(raw);
     return std::string(value.get());
@@ -1081,14 +1085,14 @@ class db : public operations<db> {
     if (how.failure_.code() != LSM_OK) return refuse(how);
     lsm_db *raw = nullptr;
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_open(path.c_str(), how.raw(), &raw, &err);
+    const std::int32_t code = lsm_open(detail::c_text(path), how.raw(), &raw, &err);
     if (code < 0) return detail::fail<db>(code, err);
     return db(raw);
   }
   /** Removes a database that nobody has open: only files that the library made. */
   static returns<void> destroy(const std::string &path) {
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_destroy(path.c_str(), &err);
+    const std::int32_t code = lsm_destroy(detail::c_text(path), &err);
     if (code < 0) return detail::fail<void>(code, err);
     return detail::ok();
   }
@@ -1097,7 +1101,7 @@ class db : public operations<db> {
     if (how.failure_.code() != LSM_OK) return detail::fail<std::string>(how.failure_.code(), nullptr);
     char *raw = nullptr;
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_repair(path.c_str(), how.raw(), &raw, &err);
+    const std::int32_t code = lsm_repair(detail::c_text(path), how.raw(), &raw, &err);
     if (code < 0) return detail::fail<std::string>(code, err);
     const detail::text report(raw);
     return std::string(report.get());
@@ -1157,14 +1161,14 @@ class db : public operations<db> {
     if (how.failure_.code() != LSM_OK) return detail::fail<keyspace>(how.failure_.code(), nullptr);
     lsm_keyspace *made = nullptr;
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_keyspace_open(raw_.get(), name.c_str(), how.raw(), &made, &err);
+    const std::int32_t code = lsm_keyspace_open(raw_.get(), detail::c_text(name), how.raw(), &made, &err);
     if (code != LSM_OK) return detail::fail<keyspace>(code, err);
     return keyspace(made);
   }
   /** Drops a keyspace with its data; false: there was none. */
   returns<bool> drop_keyspace(const std::string &name) {
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_keyspace_drop(raw_.get(), name.c_str(), &err);
+    const std::int32_t code = lsm_keyspace_drop(raw_.get(), detail::c_text(name), &err);
     if (code < 0) return detail::fail<bool>(code, err);
     return code == LSM_OK;
   }
@@ -1254,7 +1258,7 @@ class db : public operations<db> {
   returns<maybe<std::string>> property(lsm_keyspace *which, const std::string &name) const {
     char *raw = nullptr;
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_property(raw_.get(), which, name.c_str(), &raw, &err);
+    const std::int32_t code = lsm_property(raw_.get(), which, detail::c_text(name), &raw, &err);
     if (code < 0) return detail::fail<maybe<std::string>>(code, err);
     if (code == LSM_NOT_FOUND) return maybe<std::string>();
     const detail::text value(raw);
@@ -1263,7 +1267,7 @@ class db : public operations<db> {
   returns<maybe<std::uint64_t>> property_number(lsm_keyspace *which, const std::string &name) const {
     std::uint64_t value = 0;
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_property_u64(raw_.get(), which, name.c_str(), &value, &err);
+    const std::int32_t code = lsm_property_u64(raw_.get(), which, detail::c_text(name), &value, &err);
     if (code < 0) return detail::fail<maybe<std::uint64_t>>(code, err);
     return code == LSM_NOT_FOUND ? maybe<std::uint64_t>() : maybe<std::uint64_t>(value);
   }
