@@ -243,6 +243,68 @@ fn a_missing_segment_is_noticed_after_flushes_freed_those_before() {
     assert!(error.message().contains(".wal"), "{error:?}");
 }
 
+/// A segment is allocated and synced before its first record, so a shorter file lost something, wherever it was cut.
+#[test]
+fn a_cut_segment_of_a_killed_database_is_reported() {
+    let mut rng = Rng::new(first_seed());
+    for io in ["write", "auto"] {
+        let (image, _) = killed(io);
+        let mut cuts = 0;
+        for (name, bytes) in image.files.iter().filter(|(name, _)| name.ends_with(".wal")) {
+            let mut places: Vec<usize> = (0..80).map(|_| rng.below(bytes.len() as u64) as usize).collect();
+            places.extend([0, HEADER_PAGE - 1, HEADER_PAGE, bytes.len() - 1]);
+            // Between and inside of the first records, of which the first five end with a synced one.
+            places.extend((HEADER_PAGE..HEADER_PAGE + 800).step_by(8));
+            for cut in places {
+                let mut files = image.files.clone();
+                files.get_mut(name).unwrap().truncate(cut);
+                let case = format!("{io}: {name} cut at {cut} of {}", bytes.len());
+                let _watched = Watched::new(case.clone());
+                judge(Arc::new(disk_of(&files)), &image, &[name.as_str()], true)
+                    .unwrap_or_else(|e| panic!("{case}: {e}"));
+                cuts += 1;
+            }
+        }
+        assert!(cuts > 100);
+    }
+}
+
+/// Keyspaces and options are in the manifest alone: cut behind any older edit, it is reported, or nothing is missing.
+#[test]
+fn a_manifest_cut_before_a_change_of_keyspaces_is_reported() {
+    let disk = FaultFs::new();
+    let db = open(Arc::new(disk.clone()), "write").unwrap();
+    for name in ["one", "two", "three"] {
+        drop(db.keyspace_open(name.as_bytes(), None).unwrap());
+        db.flush(None).unwrap();
+    }
+    assert!(db.keyspace_drop(b"two").unwrap());
+    disk.power_off();
+    let _ = db.close();
+    let files = files_of(&disk.process_death());
+    let names = |files: &Files| {
+        let db = open(Arc::new(disk_of(files)), "write")?;
+        let names = db.keyspace_list()?;
+        db.close().map(|()| names)
+    };
+    let whole = names(&files).unwrap();
+    assert_eq!(whole.len(), 3);
+    let (manifest, bytes) = files.iter().find(|(name, _)| name.starts_with("MANIFEST")).unwrap();
+    let mut reported = 0;
+    for cut in 0..bytes.len() {
+        let mut files = files.clone();
+        files.insert(manifest.clone(), bytes[..cut].to_vec());
+        match names(&files) {
+            Ok(found) => assert!(found == whole, "cut at {cut} of {}: {} keyspaces", bytes.len(), found.len()),
+            Err(error) => {
+                assert!(error.message().contains(manifest.as_str()), "cut at {cut}: {error}");
+                reported += 1;
+            }
+        }
+    }
+    assert!(reported > bytes.len() / 2, "{reported} of {}", bytes.len());
+}
+
 /// A manifest that is cut behind an older edit (which its own records cannot tell) shows an older state: what that state
 /// needs is gone where it matters, so nothing acknowledged is silently lost.
 #[test]
@@ -264,6 +326,9 @@ fn a_manifest_cut_behind_an_older_edit_loses_nothing_silently() {
             files.insert(name.clone(), bytes[..at].to_vec());
             let case = format!("seed {seed}, {name} cut at {at} of {}, {promised} promised", bytes.len());
             let heard = listen(Arc::new(disk_of(&files)), &image.model);
+            let is_named =
+                heard.reports.is_empty() || heard.reports.iter().any(|e| e.message().contains(name.as_str()));
+            assert!(is_named, "{case}: {:?}", heard.reports);
             let is_right = heard.found.is_none_or(|found| found == image.model || image.tails.contains(&found));
             assert!(is_right, "{case}: an older state");
             reported += u32::from(!heard.reports.is_empty());

@@ -281,7 +281,8 @@ fn replay(fs: &dyn Fs, path: &Path, versions: &VersionSet, keyspaces: &Keyspaces
     };
     let replayed = wal::replay(fs, path, versions.database(), from, &mut |first, count, payload| {
         recovery.apply(first, count, payload)
-    })?;
+    })
+    .map_err(|e| suspect_manifest(e, fs, path, versions))?;
     if let Some(started) = state.segment_started
         && started >= state.first_segment
         && !replayed.segments.contains(&started)
@@ -297,6 +298,20 @@ fn replay(fs: &dyn Fs, path: &Path, versions: &VersionSet, keyspaces: &Keyspaces
         mem.sealed = tables.into_iter().map(|table| MemRef { table, first_segment, end }).collect();
     }
     Ok(replayed)
+}
+
+/// A log that begins later than the manifest says may mean that the manifest lost its end: then that is said, too.
+fn suspect_manifest(error: Error, fs: &dyn Fs, path: &Path, versions: &VersionSet) -> Error {
+    let first = versions.log_state().first_segment;
+    let needed = names::path(path, FileKind::Wal, first);
+    if error.code() != Code::Corruption || !matches!(fs.metadata(&needed), Ok(None)) {
+        return error;
+    }
+    let manifest = names::name(FileKind::Manifest, versions.manifest_number());
+    let segment = names::name(FileKind::Wal, first);
+    error.context(format!(
+        "{manifest} says that the log begins with {segment}: that file is missing, or the manifest lost its end"
+    ))
 }
 
 /// Shows what was recovered, and for writing rewrites it into tables and ends the old segments with one edit.

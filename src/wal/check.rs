@@ -80,9 +80,13 @@ fn segment(
     next: &mut Option<SeqNo>,
     bytes: &mut u64,
 ) -> Result<()> {
-    let id = read_header(file, identity, &segment_name(identity.number))?;
+    let (id, least) = read_header(file, identity, &segment_name(identity.number))?;
+    let len = Source::len(file)?;
+    if len < least {
+        return Err(Error::corruption(format!("the file has {len} bytes, its header says {least}")));
+    }
     *bytes += HEADER_BYTES as u64;
-    let mut scanner = Scanner::new(file, Source::len(file)?, id, Vec::new());
+    let mut scanner = Scanner::new(file, len, id, Vec::new());
     let mut at = HEADER_BYTES as u64;
     let damaged = |at: u64, why: &str| Err(Error::corruption(format!("offset {at}: {why}")));
     while next.is_none_or(|next| next <= visible) {

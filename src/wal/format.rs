@@ -10,7 +10,8 @@
 //!        24  salt      u64   random, drawn anew each time the file is put to use
 //!        32  database  u128  the database's identity
 //!        48  created   u64   microseconds since 1970; for people
-//!        56  zeros
+//!        56  bytes     u64   the file has at least so many (see I4); 0: not said
+//!        64  zeros
 //!      4092  crc       u32   of bytes 0..4092, then the place (database, number, offset 0)
 //!     record  := at a multiple of 8
 //!         0  crc       u32   of the payload with its padding, then these 32 bytes with the place word in crc's stead
@@ -25,12 +26,15 @@
 //!     place word := (crc of database u128, number u64, salt u64) xor (offset of the record / 8)   (hashed, not stored)
 //!     start payload := empty, or previous number u64, its end offset u64, its next sequence u64, durable u64
 //!     seal payload  := number of the next segment u64
+//!     mark payload  := empty, or the end offset of this record u64: the file was cut here by a close
 //!
 //! Invariants
 //! - I1  Every bit of a record, padding included, is under its checksum; so is every bit of the header page.
 //! - I2  `durable <= first_seq` in every record.
 //! - I3  A record that was written under another salt, number, database or offset fails its checksum. (A checksum of 32
 //!   bits is linear: hashing all 40 bytes of the place instead of their 32-bit digest binds no tighter, and costs 30 ns.)
+//! - I4  A file shorter than its header says ends with a seal, or with a mark that says so. Else somebody cut it, and what
+//!   is gone may have been synced.
 //!
 //! Threads: plain functions. Failure: none here; damage is told by the caller, who knows file and offset.
 
@@ -53,9 +57,10 @@ pub const RECORD_ALIGN: usize = 8;
 pub const START_PAYLOAD_BYTES: usize = 32;
 /// Payload of a seal record.
 pub const SEAL_PAYLOAD_BYTES: usize = 8;
-/// A whole seal record; this much is kept free at the end of every segment.
+/// A whole seal record, or a mark that ends a file; this much is kept free at the end of every segment.
 pub const SEAL_BYTES: u64 = (RECORD_HEADER_BYTES + SEAL_PAYLOAD_BYTES) as u64;
 
+const BYTES_AT: usize = 56;
 const CRC_AT: usize = HEADER_BYTES - 4;
 
 const _: () = assert!(HEADER_BYTES.is_multiple_of(RECORD_ALIGN) && RECORD_HEADER_BYTES.is_multiple_of(RECORD_ALIGN));
@@ -251,8 +256,8 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// The header page of a segment.
-pub fn encode_header(id: &SegmentIdentity, created_micros: u64) -> Vec<u8> {
+/// The header page of a segment whose file has `bytes`.
+pub fn encode_header(id: &SegmentIdentity, created_micros: u64, bytes: u64) -> Vec<u8> {
     let mut page = vec![0u8; HEADER_BYTES];
     page[..8].copy_from_slice(&MAGIC.to_le_bytes());
     page[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -260,6 +265,7 @@ pub fn encode_header(id: &SegmentIdentity, created_micros: u64) -> Vec<u8> {
     page[24..32].copy_from_slice(&id.salt.to_le_bytes());
     page[32..48].copy_from_slice(&id.file.database.to_le_bytes());
     page[48..56].copy_from_slice(&created_micros.to_le_bytes());
+    page[BYTES_AT..BYTES_AT + 8].copy_from_slice(&bytes.to_le_bytes());
     let crc = checksum_at(id.file, 0, &page[..CRC_AT]);
     page[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     page
@@ -305,6 +311,11 @@ pub fn decode_header(page: &[u8], file: FileIdentity, name: &str) -> Result<Segm
     Ok(SegmentIdentity::new(stored, u64_at(page, 24)))
 }
 
+/// How many bytes the file has at least, as a header page that was checked says; 0 if it does not.
+pub fn stored_bytes(page: &[u8]) -> u64 {
+    u64_at(page, BYTES_AT)
+}
+
 /// The database identity that a header page tells, if its checksum holds.
 pub fn stored_database(page: &[u8]) -> Option<u128> {
     let page = page.get(..HEADER_BYTES)?;
@@ -313,6 +324,11 @@ pub fn stored_database(page: &[u8]) -> Option<u128> {
     let stored = FileIdentity { database: u128::from_le_bytes(database), number: FileNumber(u64_at(page, 16)) };
     let holds = u64_at(page, 0) == MAGIC && u32_at(page, CRC_AT) == checksum_at(stored, 0, &page[..CRC_AT]);
     holds.then_some(stored.database)
+}
+
+/// Reads the payload of a mark: whether the file ends behind this record, which ends at `end`.
+pub fn ends_file(payload: &[u8], end: u64) -> bool {
+    payload == end.to_le_bytes()
 }
 
 /// The payload of a start record.
@@ -375,8 +391,9 @@ mod tests {
 
     #[test]
     fn every_bit_of_the_header_page_counts() {
-        let page = encode_header(&id(), 5);
+        let page = encode_header(&id(), 5, 1 << 33);
         assert_eq!(decode_header(&page, FILE, "x").expect("sound"), id());
+        assert_eq!(stored_bytes(&page), 1 << 33);
         for bit in 0..page.len() * 8 {
             let mut bad = page.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -386,7 +403,7 @@ mod tests {
 
     #[test]
     fn a_foreign_or_newer_header_is_refused() {
-        let page = encode_header(&id(), 5);
+        let page = encode_header(&id(), 5, 0);
         let other = FileIdentity { number: FileNumber(8), ..FILE };
         assert!(decode_header(&page, other, "x").expect_err("number").message().contains("segment number"));
         let other = FileIdentity { database: 1, ..FILE };

@@ -285,7 +285,7 @@ impl SegmentPool {
         let recycled = self.recycled(bytes);
         let spare = recycled.as_ref().map_or(number, |&(spare, _)| spare);
         let headed = match recycled {
-            Some((_, file)) => file.write_all_at_sync(&format::encode_header(&id, unix_micros()), 0),
+            Some((_, file)) => file.write_all_at_sync(&format::encode_header(&id, unix_micros(), bytes), 0),
             None => self.create(&id, bytes, own),
         };
         let named = headed.and_then(|()| self.name(spare, number));
@@ -346,7 +346,7 @@ impl SegmentPool {
                 at += part;
             }
         }
-        file.write_all_at(&format::encode_header(id, unix_micros()), 0)?;
+        file.write_all_at(&format::encode_header(id, unix_micros(), bytes), 0)?;
         file.sync_data()
     }
 

@@ -16,7 +16,7 @@
 //! Threads: one. Failure: errors of the file system are passed on, never taken for the end of the log; the caller drops
 //! what was applied.
 
-use super::format::{HEADER_BYTES, RECORD_HEADER_BYTES, SegmentIdentity, decode_previous, decode_seal};
+use super::format::{HEADER_BYTES, RECORD_HEADER_BYTES, SegmentIdentity, decode_previous, decode_seal, ends_file};
 use super::names::{parse_segment, segment_name, segment_path};
 use super::scan::{Bytes, Check, Found, Scanner, Source, read_header};
 use super::{Previous, RecordKind, ReplayFrom, Replayed};
@@ -65,12 +65,16 @@ struct Segment<'s> {
     source: &'s dyn Source,
     len: u64,
     id: SegmentIdentity,
+    /// What the file has at least, unless its last record says that it was cut there.
+    least: u64,
 }
 
 struct Replay<'a, 'f> {
     from: ReplayFrom,
     apply: &'a mut Apply<'f>,
     position: Option<Position>,
+    /// Segments that end with their last record, which says so.
+    ended: Vec<FileNumber>,
     /// Memory that each scanner uses in turn.
     buffer: Vec<u8>,
     done: Replayed,
@@ -90,11 +94,11 @@ pub fn replay(fs: &dyn Fs, dir: &Path, database: u128, from: ReplayFrom, apply: 
     let mut segments = Vec::with_capacity(files.len());
     for (number, file) in &files {
         let name = segment_name(*number);
-        let id = read_header(file, FileIdentity { database, number: *number }, &name)?;
-        segments.push(Segment { number: *number, name, source: file, len: Source::len(file)?, id });
+        let (id, least) = read_header(file, FileIdentity { database, number: *number }, &name)?;
+        segments.push(Segment { number: *number, name, source: file, len: Source::len(file)?, id, least });
     }
     let done = Replayed { segments: numbers.clone(), ..Replayed::default() };
-    Replay { from, apply, position: None, buffer: Vec::new(), done }.run(&segments)
+    Replay { from, apply, position: None, ended: Vec::new(), buffer: Vec::new(), done }.run(&segments)
 }
 
 impl Replay<'_, '_> {
@@ -105,6 +109,7 @@ impl Replay<'_, '_> {
             gap = self.segment(segments, at)?;
             at += 1;
         }
+        self.check_lengths(segments)?;
         self.check_seal(segments)?;
         self.check_clean_end(segments, gap.as_ref())?;
         if let Some(position) = &self.position {
@@ -303,12 +308,19 @@ impl Replay<'_, '_> {
         match found.kind {
             RecordKind::Pad => {}
             RecordKind::Batch if header.count > 0 => {}
-            RecordKind::Mark if header.count == 0 => {}
+            RecordKind::Mark if header.count == 0 => {
+                if ends_file(scanner.payload(found)?, found.end) && found.end == scanner.len() {
+                    self.ended.push(position.number);
+                }
+            }
             RecordKind::Seal if header.count == 0 => {
                 let next = decode_seal(scanner.payload(found)?).map_err(|len| {
                     Error::corruption(format!("offset {}: seal record of 8 bytes expected, {len} found", found.offset))
                 })?;
                 position.sealed = Some(next);
+                if found.end == scanner.len() {
+                    self.ended.push(position.number);
+                }
             }
             kind => {
                 return Err(Error::corruption(format!(
@@ -329,6 +341,17 @@ impl Replay<'_, '_> {
             position.offset = found.end;
         }
         Ok(())
+    }
+
+    /// A file that is shorter than it was made was cut; the records that are gone may have been synced.
+    fn check_lengths(&self, segments: &[Segment<'_>]) -> Result<()> {
+        let is_cut = |s: &&Segment<'_>| s.len < s.least && !self.ended.contains(&s.number);
+        match segments.iter().find(is_cut) {
+            Some(s) if !crate::base::planted!("replay-cut-file-accepted") => {
+                Err(Error::corruption(format!("{}: the file has {} bytes, its header says {}", s.name, s.len, s.least)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_seal(&self, segments: &[Segment<'_>]) -> Result<()> {
@@ -458,8 +481,8 @@ fn named(name: &str, error: Error) -> Error {
 pub fn replay_bytes(file: FileIdentity, bytes: &[u8], from: ReplayFrom, apply: &mut Apply<'_>) -> Result<Replayed> {
     let source = Bytes(bytes);
     let name = segment_name(file.number);
-    let id = read_header(&source, file, &name)?;
-    let segment = Segment { number: file.number, name, source: &source, len: bytes.len() as u64, id };
+    let (id, least) = read_header(&source, file, &name)?;
+    let segment = Segment { number: file.number, name, source: &source, len: bytes.len() as u64, id, least };
     let done = Replayed { segments: vec![file.number], ..Replayed::default() };
-    Replay { from, apply, position: None, buffer: Vec::new(), done }.run(&[segment])
+    Replay { from, apply, position: None, ended: Vec::new(), buffer: Vec::new(), done }.run(&[segment])
 }

@@ -11,7 +11,9 @@
 //! Threads: one. Failure: no memory, or an error of the visitor; damage is an answer.
 
 use super::RecordKind;
-use super::format::{HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader, SegmentIdentity, record_bytes, stored_database};
+use super::format::{
+    HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader, SegmentIdentity, ends_file, record_bytes, stored_database,
+};
 use super::replay::Apply;
 use super::scan::{Check, Found, Scanner, Source, read_header};
 use crate::base::checksum::Checksum;
@@ -134,8 +136,12 @@ impl Chain<'_, '_> {
             done.lost.push(LogLoss { number: file.number, offset, from: SeqNo(from), to: to.map(SeqNo), reason });
         };
         let next = self.next.unwrap_or(0);
+        let mut least = 0;
         let id = match read_header(source, file, &file.number.to_string()) {
-            Ok(id) => id,
+            Ok((id, bytes)) => {
+                least = bytes;
+                id
+            }
             Err(error) => {
                 let guessed = guess(file, source)?;
                 lose(0, next, guessed.map(|_| next), error.message().to_owned());
@@ -148,11 +154,15 @@ impl Chain<'_, '_> {
         let mut scanner = Scanner::new(source, source.len()?, id, Vec::new());
         let mut budget = scanner.search_budget(0);
         let mut at = HEADER_BYTES as u64;
+        let mut ended_at = 0;
         loop {
             let (found, why) = match self.at(&mut scanner, at, &mut budget)? {
                 Step::Next(found) => (found, None),
                 Step::Behind(found, why) => (found, Some(why)),
                 Step::End(why) => {
+                    let len = scanner.len();
+                    let cut = format!("the file has {len} bytes, its header says {least}");
+                    let why = why.or_else(|| (len < least && ended_at != len).then_some(cut));
                     // Torn, or the end: what is missing shows in what comes later, if anything does.
                     if let Some(why) = why {
                         let next = self.next.unwrap_or(0);
@@ -173,6 +183,9 @@ impl Chain<'_, '_> {
                 self.take(&mut scanner, &found, &mut done.highest, &mut done.batches)?;
             }
             at = found.end;
+            if found.kind == RecordKind::Mark && ends_file(scanner.payload(&found)?, at) {
+                ended_at = at;
+            }
             if found.kind == RecordKind::Seal {
                 return Ok(());
             }

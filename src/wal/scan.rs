@@ -107,6 +107,11 @@ impl<'s> Scanner<'s> {
         Scanner { source, len, id, buffer, start: 0, filled: 0 }
     }
 
+    /// Bytes of the source.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
     /// Gives the memory back.
     pub fn into_buffer(self) -> Vec<u8> {
         self.buffer
@@ -255,9 +260,11 @@ impl<'s> Scanner<'s> {
     }
 }
 
-/// Reads and checks the header page of a segment called `name`.
-pub fn read_header(source: &dyn Source, file: FileIdentity, name: &str) -> Result<SegmentIdentity> {
+/// Reads and checks the header page of a segment called `name`: what its records are bound to, and how many bytes the file
+/// must have.
+pub fn read_header(source: &dyn Source, file: FileIdentity, name: &str) -> Result<(SegmentIdentity, u64)> {
     let mut page = vec![0u8; HEADER_BYTES];
     let got = source.read_at(&mut page, 0)?;
-    format::decode_header(&page[..got], file, name)
+    let id = format::decode_header(&page[..got], file, name)?;
+    Ok((id, format::stored_bytes(&page)))
 }

@@ -374,8 +374,8 @@ impl<R: Send + Sync> Segment<R> {
         }
     }
 
-    /// At a clean close, with all records stored: closes the segment, cuts the file at its last record's end, syncs it,
-    /// and says the end.
+    /// At a clean close, with all records stored: closes the segment, ends it with a mark that says so unless it is sealed,
+    /// cuts the file there, syncs it, and says the end.
     pub fn truncate_and_sync(&self) -> Result<u64> {
         let at = match self.close() {
             Some(at) => at,
@@ -385,7 +385,15 @@ impl<R: Send + Sync> Segment<R> {
             })?,
         };
         // Relaxed: every writer has ended.
-        let end = at.offset.max(self.core.seal_end.load(Ordering::Relaxed));
+        let mut end = self.core.seal_end.load(Ordering::Relaxed);
+        if end < at.offset {
+            end = at.offset + SEAL_BYTES;
+            let payload = end.to_le_bytes();
+            let header = RecordHeader::new(RecordKind::Mark, payload.len() as u32, 0, at.next_seq, SeqNo::ZERO);
+            self.core.check_open(at.offset)?;
+            let head = header.sign(format::payload_crc(&payload), &self.core.id, at.offset);
+            self.core.put_by_write(at.offset, &head, &payload)?;
+        }
         if let Some(window) = &self.core.window {
             window.release_all();
         }

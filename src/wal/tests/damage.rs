@@ -25,8 +25,11 @@ fn prefix(model: &Records, count: usize) -> Records {
 #[test]
 fn a_log_torn_at_any_byte_gives_the_whole_records_before() {
     let home = Home::new();
-    let (model, ends, image) = small_log(&home, false);
+    let (model, ends, mut image) = small_log(&home, false);
     let last = *ends.last().expect("records") as usize;
+    // The header of a segment whose size nobody wrote down.
+    let header = unsized_header(&image);
+    image[..HEADER_BYTES].copy_from_slice(&header);
     for cut in HEADER_BYTES..=last {
         for zeros in [true, false] {
             let mut bytes = image[..cut].to_vec();
@@ -44,6 +47,41 @@ fn a_log_torn_at_any_byte_gives_the_whole_records_before() {
             assert!(done.torn.is_some() || cut <= begun || more > whole || whole == 0, "cut at {cut}");
         }
     }
+}
+
+/// The header page of `image` without what it says of the file's size.
+fn unsized_header(image: &[u8]) -> Vec<u8> {
+    let file = FileIdentity { database: DATABASE, number: FileNumber(1) };
+    let id = super::super::format::decode_header(&image[..HEADER_BYTES], file, "x").expect("header");
+    super::super::format::encode_header(&id, 0, 0)
+}
+
+/// A segment has its whole size before its first record: a file that is shorter was cut, whether or not anything in it
+/// was synced. Only a close cuts a file, and then its last record says so.
+#[test]
+fn a_shorter_file_is_corruption_unless_its_end_says_so() {
+    let home = Home::new();
+    let log = MiniLog::open(&home, WalIo::Auto, 16 << 10, 1, None);
+    for i in 0..9u64 {
+        log.put(1, &bytes_of(i, i as usize * 3));
+    }
+    let check = |image: &[u8], from: ReplayFrom| {
+        for len in (HEADER_BYTES..image.len()).step_by(8).chain([image.len() - 1]) {
+            write_file(&home, 1, &image[..len]);
+            let error = replay_home(&home, from).expect_err("cut");
+            assert!(error.code() == Code::Corruption && error.message().contains("000001.wal"), "{len}: {error}");
+        }
+    };
+    let whole = read_file(&home, 1);
+    assert_eq!(whole.len(), 16 << 10);
+    check(&whole, ReplayFrom::default());
+    write_file(&home, 1, &whole);
+    // A process that dies between the cut and the edit that tells of it leaves this.
+    let clean = log.close();
+    let image = read_file(&home, 1);
+    assert!(image.len() as u64 == clean.offset && image.len() < whole.len());
+    assert_eq!(replay_home(&home, ReplayFrom::default()).expect("ends as it says").0.len(), 9);
+    check(&image, ReplayFrom::default());
 }
 
 #[test]

@@ -106,6 +106,7 @@ pub const BUGS: &[Bug] = &[
     bug("replay-past-hole", "a replay goes on in the next segment behind a torn one", &["unit wal", "crash write"]),
     bug("replay-damage-called-torn", "damage below the durable watermark passes for a torn end", &["unit wal"]),
     bug("replay-missing-segment-accepted", "a segment that a seal names may be missing", &["unit wal"]),
+    bug("replay-cut-file-accepted", "a segment file that was cut passes for a torn end", &["unit wal"]),
     bug(
         "replay-skips-one-too-many",
         "the first entry that is not in tables is not replayed",
@@ -147,6 +148,7 @@ pub const BUGS: &[Bug] = &[
         "damage of the manifest passes for a torn end though a record tells better",
         &["unit version"],
     ),
+    bug("schema-not-vouched", "CURRENT does not vouch for a change of keyspaces", &["unit version"]),
     bug("current-tmp-unsynced", "CURRENT is renamed before its bytes are durable", &["unit version", "crash write"]),
     bug("current-name-unsynced", "the rename of CURRENT is not made durable", &["unit version", "crash write"]),
     bug("failed-edit-applied", "an edit that could not be logged is in force", &["unit version", "failing calls"]),
