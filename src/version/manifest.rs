@@ -118,7 +118,7 @@ fn decode_header(bytes: &[u8], identity: FileIdentity) -> Result<u16> {
     }
     if number != identity.number.0 || database != identity.database {
         return Err(Error::corruption(format!(
-            "is manifest {number} of database {database:032x}, expected {} of {:032x}",
+            "is manifest {number} of database {database:032x}, CURRENT names {} of {:032x}",
             identity.number, identity.database
         )));
     }

@@ -5,15 +5,31 @@ use crate::fs::OpenMode;
 use crate::version::current::Current;
 use crate::version::manifest::{Extent, RECORD_BYTES, Writer};
 
+/// How many bytes of the manifest a `CURRENT` vouches for.
+fn promised(current: &[u8]) -> usize {
+    match Current::decode(current).expect("sound").extent {
+        Extent::AtLeast(len) | Extent::Exactly(len) => len as usize,
+    }
+}
+
 #[test]
 fn a_tail_torn_anywhere_leaves_whole_edits() {
     let (fs, set) = new_set();
+    let current = path(FileKind::Current, 0);
+    let first = fs.bytes(&current);
     let seen = run_all(&fs, &set);
     let file = path(FileKind::Manifest, set.manifest_number().0);
     let bytes = fs.bytes(&file);
+    let vouched = fs.bytes(&current);
+    assert!(vouched != first);
     for cut in 0..bytes.len() {
         let fs = fs.crash(Crash::Process);
         fs.put(&file, &bytes[..cut]);
+        if cut < promised(&vouched) {
+            assert_corruption(recover(&fs), "MANIFEST-", "a cut into what CURRENT vouches for");
+        }
+        // As if it had vouched for nothing behind the first snapshot.
+        fs.put(&current, &first);
         if cut < seen[0].1 {
             assert_corruption(recover(&fs), "MANIFEST-", "a cut into what CURRENT vouches for");
             continue;
@@ -26,6 +42,7 @@ fn a_tail_torn_anywhere_leaves_whole_edits() {
     let last = seen[STEPS.len() - 1].1;
     for zeros in [last..bytes.len(), last..last + 10, last + 30..bytes.len(), last - RECORD_BYTES..last + 1] {
         let fs = fs.crash(Crash::Process);
+        fs.put(&current, &first);
         let mut torn = bytes.clone();
         torn[zeros.clone()].fill(0);
         torn.truncate(bytes.len() - RECORD_BYTES);
