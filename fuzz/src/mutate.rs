@@ -93,7 +93,7 @@ pub trait Target {
 }
 
 /// The targets by name; `true` in the second place for pure parsers.
-pub const TARGETS: [(&str, bool); 9] = [
+pub const TARGETS: [(&str, bool); 10] = [
     ("batch", true),
     ("packed", true),
     ("options", true),
@@ -103,6 +103,7 @@ pub const TARGETS: [(&str, bool); 9] = [
     ("current", true),
     ("table", false),
     ("operations", false),
+    ("calls", false),
 ];
 
 /// The target of that name.
@@ -117,6 +118,7 @@ pub fn target(name: &str) -> Option<Box<dyn Target>> {
         "current" => Box::new(Currents::new()),
         "table" => Box::new(Tables::new()),
         "operations" => Box::new(Operations),
+        "calls" => Box::new(crate::calls::Calls::new()),
         _ => return None,
     })
 }
@@ -378,60 +380,79 @@ impl Target for Blocks {
     }
 }
 
-struct Manifests {
-    sample: Vec<u8>,
+/// A manifest as a database wrote it.
+struct Manifest {
+    bytes: Vec<u8>,
     records: Vec<usize>,
     identity: FileIdentity,
     place: Place,
-    bytes: Vec<u8>,
 }
 
-impl Manifests {
-    fn new() -> Manifests {
+impl Manifest {
+    fn of_history(flushes: u32, with_second: bool) -> Manifest {
         let fs = MemFs::new();
         let db = crate::open(&fs).expect("opens");
-        for n in 0..120u32 {
+        for n in 0..flushes * 30 {
             db.default_keyspace().put(&WriteOptions::default(), &n.to_be_bytes(), &[n as u8; 40]).expect("puts");
             if n % 30 == 29 {
                 db.flush(None).expect("flushes");
             }
         }
-        let second = db.keyspace_open(b"second", None).expect("makes").expect("makes");
-        second.put(&WriteOptions::default(), b"k", b"v").expect("puts");
+        if with_second {
+            let second = db.keyspace_open(b"second", None).expect("makes").expect("makes");
+            second.put(&WriteOptions::default(), b"k", b"v").expect("puts");
+        }
         db.close().expect("closes");
         let path = crate::find(&fs, "MANIFEST").expect("has a manifest");
-        let sample = fs.read_file(&path).expect("reads");
-        let number = u64::from_le_bytes(sample[16..24].try_into().expect("eight"));
-        let database = u128::from_le_bytes(sample[24..40].try_into().expect("sixteen"));
+        let bytes = fs.read_file(&path).expect("reads");
+        let number = u64::from_le_bytes(bytes[16..24].try_into().expect("eight"));
+        let database = u128::from_le_bytes(bytes[24..40].try_into().expect("sixteen"));
         let identity = FileIdentity { database, number: FileNumber(number) };
-        assert!(read_manifest_bytes(&sample, identity).expect("whole") > 2);
-        let records = manifest_records(&sample);
+        assert!(read_manifest_bytes(&bytes, identity).expect("whole") > 2);
+        let records = manifest_records(&bytes);
         // Signing what is unchanged changes nothing, or the formula here is wrong.
         let place = Place { database, number };
-        let mut again = sample.clone();
+        let mut again = bytes.clone();
         Place::sign_manifest_header(&mut again);
         records.iter().for_each(|at| place.sign_manifest_record(&mut again, *at));
-        assert!(again == sample);
-        Manifests { sample, records, identity, place, bytes: Vec::new() }
+        assert!(again == bytes);
+        Manifest { bytes, records, identity, place }
+    }
+}
+
+/// Mostly a short one: what is read of it does not depend on how many records stand before.
+struct Manifests {
+    short: Manifest,
+    long: Manifest,
+    bytes: Vec<u8>,
+}
+
+impl Manifests {
+    fn new() -> Manifests {
+        let (short, long) = (Manifest::of_history(1, true), Manifest::of_history(4, true));
+        assert!(short.bytes.len() < long.bytes.len());
+        Manifests { short, long, bytes: Vec::new() }
     }
 }
 
 impl Target for Manifests {
     fn run(&mut self, seed: u64) {
         let mut rng = Rng::new(seed);
-        self.bytes.clone_from(&self.sample);
+        let Manifest { bytes, records, identity, place } = if rng.below(8) == 0 { &self.long } else { &self.short };
+        self.bytes.clone_from(bytes);
         let len = self.bytes.len();
-        let record = self.records[rng.below(self.records.len())];
-        let range = if rng.below(4) == 0 { 0..len } else { record..(record + 120).min(len) };
-        change(&mut self.bytes, range, &mut rng);
+        let record = records[rng.below(records.len())];
+        let is_anywhere = rng.below(4) == 0;
+        let range = if is_anywhere { 0..len } else { record..(record + 120).min(len) };
+        change(&mut self.bytes, range.clone(), &mut rng);
         resize(&mut self.bytes, 0, &mut rng);
         if rng.below(10) > 0 {
             Place::sign_manifest_header(&mut self.bytes);
-            for at in &self.records {
-                self.place.sign_manifest_record(&mut self.bytes, *at);
+            for at in records.iter().filter(|at| range.contains(at)) {
+                place.sign_manifest_record(&mut self.bytes, *at);
             }
         }
-        let _ = read_manifest_bytes(&self.bytes, self.identity);
+        let _ = read_manifest_bytes(&self.bytes, *identity);
     }
 }
 
@@ -535,7 +556,7 @@ struct Operations;
 impl Target for Operations {
     fn run(&mut self, seed: u64) {
         let mut rng = Rng::new(seed);
-        let len = 60 + rng.below(600);
+        let len = 60 + rng.below(300);
         let data: Vec<u8> = (0..len).map(|_| rng.next() as u8).collect();
         crate::operations(&data);
     }

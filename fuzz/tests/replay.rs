@@ -49,3 +49,12 @@ fn manifest() {
 fn operations() {
     stream(lsm_fuzz::operations, inputs() / 10);
 }
+
+/// Sequences of C calls; its self-test comes first.
+#[test]
+fn calls() {
+    let mut calls = lsm_fuzz::calls::Calls::new();
+    for seed in 0..inputs() / 5 {
+        lsm_fuzz::mutate::Target::run(&mut calls, seed);
+    }
+}
