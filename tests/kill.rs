@@ -115,11 +115,23 @@ fn group(io: &str) -> u64 {
             .spawn()
             .unwrap();
         let mut out = child.stdout.take().unwrap();
+        let (began, has_begun) = std::sync::mpsc::channel();
         let reader = std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            out.read_to_end(&mut bytes).unwrap();
-            bytes
+            let (mut bytes, mut part) = (Vec::new(), [0; 4096]);
+            loop {
+                match out.read(&mut part).unwrap() {
+                    0 => return bytes,
+                    n => bytes.extend_from_slice(&part[..n]),
+                }
+                if last_acknowledged(&bytes).is_some() {
+                    let _ = began.send(());
+                }
+            }
         });
+        // Mostly while it writes, also on a busy machine; now and then while it starts or recovers.
+        if cycle % 5 != 4 {
+            let _ = has_begun.recv_timeout(Duration::from_secs(60));
+        }
         std::thread::sleep(Duration::from_millis(30 + u64::from(cycle * 37 % 220)));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -137,7 +149,7 @@ fn group(io: &str) -> u64 {
         assert_eq!(lost, 0, "cycle {cycle}: {last:?} was acknowledged, {next} is the first one missing");
         db.close().unwrap();
     }
-    assert!(acknowledged_total > 1000, "the child wrote only {acknowledged_total} batches");
+    assert!(acknowledged_total > 200, "the child wrote only {acknowledged_total} batches");
     acknowledged_total
 }
 

@@ -224,6 +224,17 @@ pub const JOBS: &[Job] = &[
         )
     },
     Job {
+        tick_seconds: 10,
+        ..job(
+            "G14",
+            "fuzz-calls",
+            "sequences of C calls with hostile arguments and dead handles, against a model",
+            1_000_000,
+            "executions",
+            How::Mutate("calls"),
+        )
+    },
+    Job {
         env: LONG_HISTORIES,
         ..job(
             "G15",
