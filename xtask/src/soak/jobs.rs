@@ -74,6 +74,14 @@ pub const JOBS: &[Job] = &[
         How::Timed("crash_explorer", &["histories_survive_crashes_with_a_mapped_log"]),
     ),
     job(
+        "G1-G3",
+        "crash-writers",
+        "crashes while four threads write and sync together; both kinds of log",
+        5_000,
+        "states",
+        How::Timed("crash_writers", &["writers_that"]),
+    ),
+    job(
         "G4",
         "swallowed-syncs",
         "each of five swallowed syncs is convicted",
