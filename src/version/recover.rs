@@ -37,7 +37,7 @@ pub(super) struct Recovered {
 pub(super) fn recover(fs: &dyn Fs, dir: &Path, queue: &Arc<ObsoleteQueue>) -> Result<Recovered> {
     let current = Current::load(fs, dir)?;
     let mut recovered = load(fs, dir, current, queue)?;
-    check_tables(fs, dir, &recovered.state)?;
+    check_tables(fs, dir, &recovered)?;
     for entry in fs.list(dir)? {
         let Some((kind, number)) = names::parse(&entry) else { continue };
         if !kind.is_numbered() || number.0 >= FILE_NUMBER_END {
@@ -88,13 +88,16 @@ pub(super) fn load(fs: &dyn Fs, dir: &Path, current: Current, queue: &Arc<Obsole
     Ok(Recovered { current, state, next_file, stale: Vec::new(), torn, is_clean })
 }
 
-fn check_tables(fs: &dyn Fs, dir: &Path, state: &State) -> Result<()> {
-    for table in state.tables() {
+fn check_tables(fs: &dyn Fs, dir: &Path, recovered: &Recovered) -> Result<()> {
+    let manifest = names::name(FileKind::Manifest, recovered.current.manifest.number);
+    for table in recovered.state.tables() {
         let meta = table.meta();
         let path = names::path(dir, FileKind::Table, meta.number);
         let fault = |what: String| Err(Error::corruption(format!("{}: {what}", path.display())));
         match fs.metadata(&path)? {
-            None => return fault("the table is missing".to_owned()),
+            // Without a clean close an older state may be all that a cut manifest still tells.
+            None if recovered.is_clean => return fault(format!("the table is missing, {manifest} names it")),
+            None => return fault(format!("the table is missing, {manifest} names it or lost its end")),
             Some(m) if !m.is_file => return fault("is not a regular file".to_owned()),
             Some(m) if m.len != meta.summary.size && !crate::base::planted!("table-size-unchecked") => {
                 return fault(format!("has {} bytes, the manifest says {}", m.len, meta.summary.size));

@@ -113,3 +113,36 @@ fn a_reservation_serves_the_memtable_that_gave_it() {
     let mut space = one.reserve(1, 10).expect("space");
     other.insert(&mut space, b"x", SeqNo(2), EntryKind::Put, b"");
 }
+
+#[test]
+fn the_memory_of_a_memtable_serves_the_next_one_like_new() {
+    let home = Arc::new(ArenaPool::default());
+    let config = MemTableConfig { bytes_max: scaled(1 << 20, 32 << 10), single_bytes_max: 0 };
+    let mut random = Random::new(11);
+    for round in 0..6 {
+        let kept = home.bytes();
+        assert_eq!(kept > 0, round > 0);
+        let table = MemTable::new_in(config.clone(), &home).unwrap();
+        assert_eq!(home.bytes(), 0, "it is in use");
+        let mut model = std::collections::BTreeMap::new();
+        // Keys and values of other lengths each time, so that what was there before lies askew.
+        let value_len = [100, 3, 700, 0, 41, 250][round];
+        let mut seq = 0;
+        while let Some(mut space) = table.reserve(1, 8 + value_len) {
+            let key = (random.next() % 4000).to_be_bytes();
+            seq += 1;
+            let value = vec![seq as u8; value_len];
+            table.insert(&mut space, &key, SeqNo(seq), EntryKind::Put, &value);
+            model.insert(key.to_vec(), (seq, value));
+        }
+        for key in (0..4000u64).map(u64::to_be_bytes) {
+            assert_eq!(get(&table, &key, u64::MAX >> 8), model.get(key.as_slice()).cloned());
+        }
+        let mut cursor = table.cursor(View::Newest(SeqNo::MAX));
+        cursor.seek_first().unwrap();
+        let rows: Vec<_> = model.into_iter().map(|(key, (seq, value))| (key, seq, value)).collect();
+        assert_eq!(forward(&mut cursor), rows);
+    }
+    home.clear();
+    assert_eq!(home.bytes(), 0);
+}
