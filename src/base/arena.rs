@@ -42,10 +42,19 @@ pub struct Arena {
     map_bytes: usize,
 }
 
-/// An arena that was given up, for the next owner of one of the same size. At most one: what is kept is memory.
+/// What a pool keeps.
+#[derive(Default)]
+struct Kept {
+    arena: Option<Arena>,
+    /// Somebody asked for an arena since the pool was cleared.
+    is_wanted: bool,
+}
+
+/// An arena that was given up, for the next owner of one of the same size. At most one, and none from `clear` until
+/// somebody asks again: what is kept is memory.
 #[derive(Default)]
 pub struct ArenaPool {
-    kept: Mutex<Option<Arena>>,
+    kept: Mutex<Kept>,
     /// Resident bytes of it. Relaxed: a figure.
     bytes: AtomicU64,
 }
@@ -54,11 +63,12 @@ impl ArenaPool {
     /// The arena kept, if it has `bytes` bytes. What its last owner called dirty is not zero.
     pub fn take(&self, bytes: usize) -> Option<Arena> {
         let mut kept = self.kept.lock();
-        if kept.as_ref().is_none_or(|arena| arena.bytes() != bytes) {
+        kept.is_wanted = true;
+        if kept.arena.as_ref().is_none_or(|arena| arena.bytes() != bytes) {
             return None;
         }
         self.bytes.store(0, Ordering::Relaxed);
-        kept.take()
+        kept.arena.take()
     }
 
     /// Keeps an arena of which `resident` bytes were stored to, in place of the one before. All but its dirty stretch,
@@ -66,8 +76,12 @@ impl ArenaPool {
     pub fn put(&self, arena: Arena, resident: usize) {
         let before = {
             let mut kept = self.kept.lock();
-            self.bytes.store(resident as u64, Ordering::Relaxed);
-            kept.replace(arena)
+            if kept.is_wanted {
+                self.bytes.store(resident as u64, Ordering::Relaxed);
+                kept.arena.replace(arena)
+            } else {
+                Some(arena)
+            }
         };
         drop(before);
     }
@@ -77,7 +91,8 @@ impl ArenaPool {
         let before = {
             let mut kept = self.kept.lock();
             self.bytes.store(0, Ordering::Relaxed);
-            kept.take()
+            kept.is_wanted = false;
+            kept.arena.take()
         };
         drop(before);
     }
@@ -278,7 +293,9 @@ mod tests {
         assert_eq!((arena.bytes(), pool.bytes()), (64 << 10, 0));
         pool.put(arena, 24);
         pool.clear();
-        assert!(pool.take(64 << 10).is_none() && pool.bytes() == 0);
+        pool.put(Arena::new(64 << 10).expect("space"), 24);
+        assert_eq!(pool.bytes(), 0, "nobody asked since");
+        assert!(pool.take(64 << 10).is_none());
         drop(Arena::none());
     }
 

@@ -223,6 +223,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes minutes; the code has no unsafe")]
     fn the_largest_blocks_come_back() {
         let mut draw = Draw(7);
         for len in [INPUT_MAX - 1, INPUT_MAX] {

@@ -418,7 +418,7 @@ impl Keyspace {
         let range = KeyRange { from: from.map(<[u8]>::to_vec), to: to.map(<[u8]>::to_vec) };
         background::compact_range(&self.db.inner, &self.state, &range)?;
         if from.is_none() && to.is_none() {
-            background::shrink_log(&self.db.inner);
+            background::settle(&self.db.inner);
         }
         Ok(())
     }

@@ -48,14 +48,14 @@ impl Rest {
         if visible != self.visible {
             *self = Rest { visible, since: clock::now() };
         } else if self.since.elapsed() >= REST_AFTER {
-            db.log.arenas.clear();
-            shrink_log(db);
+            settle(db);
         }
     }
 }
 
-/// Gives back the space of a log whose records are all in tables.
-pub fn shrink_log(db: &DbInner) {
+/// Gives back the memory kept for the next memtable, and the space of a log whose records are all in tables.
+pub fn settle(db: &DbInner) {
+    db.log.arenas.clear();
     let is_flushed = db.keyspaces.all().iter().all(|keyspace| keyspace.oldest_segment().is_none());
     if !is_flushed || !db.log.is_swollen() || db.status.check_writable().is_err() {
         return;

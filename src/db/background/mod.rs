@@ -13,7 +13,7 @@ mod housekeeper;
 
 pub use compact::compact_range;
 pub use flush::{flush_recovered, flush_sealed};
-pub use housekeeper::shrink_log;
+pub use housekeeper::settle;
 
 use super::inner::DbInner;
 use crate::base::clock;
