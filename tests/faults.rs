@@ -429,6 +429,34 @@ fn opens_on_a_full_disk() {
     db.close().unwrap();
 }
 
+/// Several flush threads find the same recovered log to rewrite, and one of them does it.
+#[test]
+fn a_recovered_log_is_rewritten_once() {
+    for round in 0..10 {
+        let disk = FaultFs::new();
+        let mut settings = options("write");
+        settings.set("flush.threads", "4").unwrap();
+        let open = |disk: &FaultFs| Db::open_on(Arc::new(disk.clone()), Path::new(explorer::DIR), &settings).unwrap();
+        let db = open(&disk);
+        for n in 0..30u64 {
+            db.default_keyspace().put(&FSYNC, &n.to_be_bytes(), &[1; 100]).unwrap();
+        }
+        disk.power_off();
+        let _ = db.close();
+        let disk = disk.after_kill();
+        disk.set_capacity(disk.used_bytes());
+        let db = open(&disk);
+        // The threads have failed and wait; then they are all woken at once.
+        std::thread::sleep(Duration::from_millis(20 * (round % 3)));
+        disk.set_capacity(u64::MAX);
+        until_ok("resuming after room was made", || db.resume());
+        until_ok("a write after room was made", || db.default_keyspace().put(&FSYNC, b"more", b"1"));
+        let jobs = db.property_u64(Some(&db.default_keyspace()), "levels.0.files").unwrap();
+        assert!(jobs.is_some_and(|files| files <= 1), "{jobs:?} tables of one memtable");
+        db.close().unwrap();
+    }
+}
+
 /// The first failed sync of the log is final: no later write is acknowledged as durable, and none that was is lost.
 #[test]
 fn a_failed_sync_is_final() {

@@ -37,12 +37,15 @@ pub fn finish(db: &DbInner) -> Result<()> {
 
 /// Leaves the folder so that the next open has nothing to replay.
 fn settle(db: &DbInner) -> Result<()> {
+    background::give_back_let_go(db);
     db.status.check_latched()?;
     let last_segment = db.log.stop(db);
     let last_seq = db.log.visible();
     if db.log.is_recovering() {
         // The recovered log was never rewritten (a full disk): it stays as it is for the next open.
-        return background::flush_recovered(db);
+        background::flush_recovered(db)?;
+        background::give_back_let_go(db);
+        return Ok(());
     }
     let flushed = background::flush_sealed(db);
     let mut edit = VersionEdit { last_seq: Some(last_seq), ..VersionEdit::default() };

@@ -13,6 +13,7 @@ mod open;
 pub mod options;
 mod properties;
 mod read;
+mod recover;
 mod repair;
 mod resume;
 mod scan;

@@ -14,9 +14,10 @@ use super::inner::DbInner;
 use super::keyspaces::Keyspaces;
 use super::log_file::LogFile;
 use super::options::{DbOptions, Options, Scope};
+use super::recover;
 use super::snapshots::SnapshotList;
 use super::stall::Stall;
-use super::state::{KeyspaceState, MemRef};
+use super::state::KeyspaceState;
 use super::stats::Stats;
 use super::status::{Job, Status};
 use super::write::WriteLog;
@@ -24,15 +25,12 @@ use crate::base::epoch::Retired;
 use crate::base::ids::{FileNumber, KeyspaceId, SeqNo};
 use crate::base::log_sink::{LogLevel, Logger, NullSink};
 use crate::base::sync::Mutex;
-use crate::batch::{BatchEntry, BatchReader};
 use crate::cache::{Cache, CacheConfig};
 use crate::error::{Code, Error, Result};
 use crate::fs::names::{self, FileKind};
 use crate::fs::{Fs, Lock};
-use crate::memtable::{MemTable, MemTableConfig};
 use crate::version::{KeyspaceRecord, TableCache, VersionEdit, VersionSet, VersionSetConfig};
-use crate::wal::{self, LogConfig, ReplayFrom, Replayed, SegmentPool};
-use std::collections::BTreeMap;
+use crate::wal::{LogConfig, Replayed, SegmentPool};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -149,7 +147,7 @@ fn assemble(
     let default_keyspace = keyspaces
         .by_id(KeyspaceId::DEFAULT)
         .ok_or_else(|| Error::corruption(format!("{}: the manifest names no default keyspace", path.display())))?;
-    let recovered = replay(&*fs, &path, &versions, &keyspaces)?;
+    let recovered = recover::replay(&*fs, &path, &versions, &keyspaces)?;
     let next = SeqNo(recovered.highest_seen.max(versions.log_state().last_seq).0 + 1);
     // What was replayed may be in the page cache only, until it is rewritten.
     let durable = if recovered.segments.is_empty() { next } else { SeqNo(durable_floor(&versions).0 + 1).min(next) };
@@ -209,108 +207,6 @@ pub fn open_keyspace(keyspaces: &Keyspaces, parent: &Options, record: &KeyspaceR
         settings,
         record.options.clone(),
         Arc::clone(&record.version),
-    ))
-}
-
-/// Memtables filled by a replay, per keyspace oldest first.
-struct Recovery<'a> {
-    versions: &'a VersionSet,
-    keyspaces: &'a Keyspaces,
-    flushed: BTreeMap<KeyspaceId, SeqNo>,
-    tables: BTreeMap<KeyspaceId, Vec<Arc<MemTable>>>,
-}
-
-impl Recovery<'_> {
-    fn apply(&mut self, first: SeqNo, count: u32, payload: &[u8]) -> Result<()> {
-        let mut reader = BatchReader::new(payload);
-        let mut seen = 0;
-        while let Some(entry) = reader.next_entry()? {
-            self.insert(SeqNo(first.0 + u64::from(seen)), &entry)?;
-            seen += 1;
-        }
-        if seen != count {
-            return Err(Error::corruption(format!("a batch of {count} entries at sequence {first} holds {seen}")));
-        }
-        Ok(())
-    }
-
-    fn insert(&mut self, seq: SeqNo, entry: &BatchEntry<'_>) -> Result<()> {
-        match self.flushed.get(&entry.keyspace) {
-            Some(flushed) if seq <= *flushed && !crate::base::planted!("replay-below-flushed") => return Ok(()),
-            Some(_) => {}
-            None if entry.keyspace < self.versions.keyspace_id_end() => return Ok(()), // dropped since
-            None => {
-                return Err(Error::corruption(format!("the log names keyspace {}, which never was", entry.keyspace)));
-            }
-        }
-        let payload = entry.key.len() + entry.value.len();
-        let tables = self.tables.entry(entry.keyspace).or_default();
-        let space = tables.last().filter(|t| !t.is_full()).and_then(|table| table.reserve(1, payload));
-        let mut space = match space {
-            Some(space) => space,
-            None => {
-                let bytes_max = self.keyspaces.by_id(entry.keyspace).map_or(1 << 20, |k| k.options.memtable_bytes);
-                let table =
-                    MemTable::new(MemTableConfig { bytes_max, single_bytes_max: MemTable::space_for(1, payload) })?;
-                let space = table.reserve(1, payload);
-                tables.push(table);
-                space
-                    .ok_or_else(|| Error::new(Code::NoMem, format!("no memtable takes an entry of {payload} bytes")))?
-            }
-        };
-        if let Some(table) = tables.last() {
-            table.insert(&mut space, entry.key, seq, entry.kind, entry.value);
-        }
-        Ok(())
-    }
-}
-
-fn replay(fs: &dyn Fs, path: &Path, versions: &VersionSet, keyspaces: &Keyspaces) -> Result<Replayed> {
-    let records = versions.keyspaces();
-    let state = versions.log_state();
-    let from = ReplayFrom {
-        first_segment: state.first_segment,
-        flushed_seq: records.iter().map(|r| r.flushed_seq).min().unwrap_or_default(),
-        clean_end: state.clean_end,
-    };
-    let mut recovery = Recovery {
-        versions,
-        keyspaces,
-        flushed: records.iter().map(|r| (r.id, r.flushed_seq)).collect(),
-        tables: BTreeMap::new(),
-    };
-    let replayed = wal::replay(fs, path, versions.database(), from, &mut |first, count, payload| {
-        recovery.apply(first, count, payload)
-    })
-    .map_err(|e| suspect_manifest(e, fs, path, versions))?;
-    if let Some(started) = state.segment_started
-        && started >= state.first_segment
-        && !replayed.segments.contains(&started)
-    {
-        let name = names::path(path, FileKind::Wal, started);
-        return Err(Error::corruption(format!("{}: the log segment is missing", name.display())));
-    }
-    let first_segment = replayed.segments.iter().min().copied().unwrap_or(state.first_segment);
-    for (id, tables) in recovery.tables {
-        let Some(keyspace) = keyspaces.by_id(id) else { continue };
-        let end = SeqNo(replayed.last_seq.0 + 1);
-        let mut mem = keyspace.mem.lock();
-        mem.sealed = tables.into_iter().map(|table| MemRef { table, first_segment, end }).collect();
-    }
-    Ok(replayed)
-}
-
-/// A log that begins later than the manifest says may mean that the manifest lost its end: then that is said, too.
-fn suspect_manifest(error: Error, fs: &dyn Fs, path: &Path, versions: &VersionSet) -> Error {
-    let first = versions.log_state().first_segment;
-    let needed = names::path(path, FileKind::Wal, first);
-    if error.code() != Code::Corruption || !matches!(fs.metadata(&needed), Ok(None)) {
-        return error;
-    }
-    let manifest = names::name(FileKind::Manifest, versions.manifest_number());
-    let segment = names::name(FileKind::Wal, first);
-    error.context(format!(
-        "{manifest} says that the log begins with {segment}: that file is missing, or the manifest lost its end"
     ))
 }
 
@@ -387,7 +283,7 @@ fn remove_leftovers(db: &DbInner) {
         let Some((kind, number)) = names::parse(&name) else { continue };
         let is_left = match kind {
             FileKind::Table => !live.contains(&number),
-            FileKind::Wal => number < first_segment,
+            FileKind::Wal => number < first_segment && !db.background.has_let_go(number),
             // The rewriting of a recovered log may have given the pool a spare already.
             FileKind::Spare => db.log.pool.spare() != Some(number),
             FileKind::Tmp | FileKind::CurrentTmp => true,

@@ -1,4 +1,4 @@
-//! L5: writes sealed memtables as one level-0 table.
+//! L5: writes sealed memtables, or a range of their keys, as one level-0 table.
 //!
 //! Versions that no reader can see are left out already here. Deletes are kept: what they hide may lie in any level.
 //!
@@ -35,6 +35,10 @@ pub struct FlushJob {
     pub memtables: Vec<Arc<MemTable>>,
     /// What readers may still ask for.
     pub retain: Retain,
+    /// Only keys from here on.
+    pub from: Option<Vec<u8>>,
+    /// Only keys below.
+    pub to: Option<Vec<u8>>,
 }
 
 /// Writes the table, synced, folder synced. `None` when nothing was left to write (no file remains then). On an error
@@ -44,7 +48,8 @@ pub fn run(job: &FlushJob) -> Result<Option<FileMeta>> {
     let identity = FileIdentity { database: job.database, number: job.number };
     // The file is made with the first entry, so that an empty flush leaves none.
     let mut output: Option<TableOutput> = None;
-    each_kept(&mut MergeCursor::new(sources, View::All), &job.retain, |entry| {
+    let range = (job.from.as_deref(), job.to.as_deref());
+    each_kept(&mut MergeCursor::new(sources, View::All), range, &job.retain, |entry| {
         if let Some(open) = &mut output {
             return open.add(entry);
         }
@@ -64,12 +69,23 @@ pub fn run(job: &FlushJob) -> Result<Option<FileMeta>> {
     Ok(Some(meta))
 }
 
-/// Hands every version that must live to `write`, in order.
-fn each_kept<C: Cursor>(cursor: &mut C, retain: &Retain, mut write: impl FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+/// Hands every version of a key of `range` that must live to `write`, in order.
+fn each_kept<C: Cursor>(
+    cursor: &mut C,
+    range: (Option<&[u8]>, Option<&[u8]>),
+    retain: &Retain,
+    mut write: impl FnMut(Entry<'_>) -> Result<()>,
+) -> Result<()> {
     let mut filter = retain.filter();
-    cursor.seek_first()?;
+    match range.0 {
+        Some(from) => cursor.seek_ge(from)?,
+        None => cursor.seek_first()?,
+    }
     while cursor.valid() {
         let entry = cursor.entry();
+        if range.1.is_some_and(|to| entry.key >= to) {
+            break;
+        }
         if filter.keep(entry.key, entry.seq, entry.kind, false) {
             write(entry)?;
         }
@@ -101,7 +117,7 @@ mod tests {
         let retain = Retain { visible: SeqNo(8), snapshots: vec![SeqNo(3)] };
         let mut kept = Vec::new();
         let sources = [&newer, &older].map(|run| VecCursor::new(run, View::All)).into();
-        each_kept(&mut Merge::new(sources, View::All), &retain, |entry| {
+        each_kept(&mut Merge::new(sources, View::All), (None, None), &retain, |entry| {
             kept.push((entry.key[0] as char, entry.seq.0));
             Ok(())
         })
@@ -110,10 +126,31 @@ mod tests {
     }
 
     #[test]
+    fn ranges_share_out_every_version_once() {
+        let run = Run::random(3, 60, 400, 0);
+        let kept = |range: (Option<&[u8]>, Option<&[u8]>)| {
+            let mut kept = Vec::new();
+            each_kept(&mut VecCursor::new(&run, View::All), range, &Retain::default(), |entry| {
+                kept.push((entry.key.to_vec(), entry.seq));
+                Ok(())
+            })
+            .expect("nothing fails");
+            kept
+        };
+        let whole = kept((None, None));
+        for at in [0, whole.len() / 3, whole.len() / 2, whole.len() - 1] {
+            let cut = whole[at].0.as_slice();
+            let (low, high) = (kept((None, Some(cut))), kept((Some(cut), None)));
+            assert!(low.iter().all(|(key, _)| key.as_slice() < cut));
+            assert_eq!([low, high].concat(), whole);
+        }
+    }
+
+    #[test]
     fn a_failed_write_ends_it() {
         let run = Run::random(1, 20, 20, 0);
         let mut calls = 0;
-        let done = each_kept(&mut VecCursor::new(&run, View::All), &Retain::default(), |_| {
+        let done = each_kept(&mut VecCursor::new(&run, View::All), (None, None), &Retain::default(), |_| {
             calls += 1;
             if calls == 3 { Err(Error::new(Code::NoSpace, "planted")) } else { Ok(()) }
         });

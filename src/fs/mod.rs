@@ -108,6 +108,12 @@ pub trait File: Send + Sync {
         Ok(1)
     }
 
+    /// The first place from `offset` on that may hold anything but zeros; `None` if there is none. Where it cannot be
+    /// known, that is `offset` itself.
+    fn next_data(&self, offset: u64) -> Result<Option<u64>> {
+        Ok(Some(offset))
+    }
+
     /// Reads exactly `buf.len()` bytes; a file that ends before is `Corruption`.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         let got = self.read_at(buf, offset)?;

@@ -215,6 +215,14 @@ impl FenceLane {
         Way { leaf: LeafAt(chunk.to[j].load(Ordering::Acquire)), hi, word: &chunk.to[j], chunk }
     }
 
+    /// Fences that cut the keys into about `parts` equal parts, ascending: those of the top, whose chunks differ in size
+    /// by a small factor.
+    pub fn cuts<'a>(&self, store: &'a Store, parts: usize) -> impl Iterator<Item = NodeAt> + 'a {
+        let top = self.top(store);
+        let len = top.nodes.len();
+        (1..parts).map(move |part| top.fence(len * part / parts)).filter(|fence| !fence.is_none())
+    }
+
     /// The way to the last leaf, as far as the lane knows.
     pub fn last<'a>(&self, store: &'a Store) -> Way<'a> {
         let top = self.top(store);

@@ -87,6 +87,22 @@ pub struct Aim {
     table: usize,
 }
 
+/// A version to be inserted.
+#[derive(Clone, Copy, Debug)]
+pub struct NewVersion<'a> {
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its sequence number.
+    pub seq: SeqNo,
+    /// Put or delete.
+    pub kind: EntryKind,
+    /// Its value; empty for a delete.
+    pub value: &'a [u8],
+}
+
+/// How many versions of many are aimed for ahead of their insert.
+const AHEAD: usize = 8;
+
 /// A sorted, concurrent, insert-only table of versions.
 pub struct MemTable {
     store: Store,
@@ -157,6 +173,37 @@ impl MemTable {
         kind: EntryKind,
         value: &[u8],
     ) {
+        self.insert_uncounted(space, aim, NewVersion { key, seq, kind, value });
+        step("count");
+        // Relaxed: a count orders nothing.
+        self.entries.fetch_add(1, Ordering::Relaxed);
+        step("done");
+    }
+
+    /// Inserts many versions in their order, each aimed for while those before it are inserted, and counts them at once:
+    /// the count lies where every insert reads, and threads that insert beside each other should not pass it around.
+    pub fn insert_all<'a>(&self, space: &mut Reservation, versions: impl Iterator<Item = NewVersion<'a>>) {
+        let mut ring: [Option<(NewVersion<'a>, Aim)>; AHEAD] = [const { None }; AHEAD];
+        let mut count = 0;
+        let mut versions = versions.fuse();
+        for turn in 0.. {
+            let next = versions.next().map(|version| (version, self.aim(version.key)));
+            let is_over = next.is_none();
+            if let Some((version, aim)) = std::mem::replace(&mut ring[turn % AHEAD], next) {
+                self.insert_uncounted(space, aim, version);
+                count += 1;
+            } else if is_over && turn >= AHEAD {
+                // The oldest place of the ring was empty: so are the others.
+                break;
+            }
+        }
+        // Relaxed: a count orders nothing.
+        self.entries.fetch_add(count, Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    fn insert_uncounted(&self, space: &mut Reservation, aim: Aim, version: NewVersion<'_>) {
+        let NewVersion { key, seq, kind, value } = version;
         let table = std::ptr::from_ref(self).addr();
         assert!(space.table == table && aim.table == table, "a reservation or aim of another memtable");
         assert!(key.len() <= KEY_LEN_MAX && value.len() <= VALUE_LEN_MAX, "an entry exceeds the limits");
@@ -166,10 +213,6 @@ impl MemTable {
         bloom::add(self.store.bloom(), aim.hash);
         self.put(&mut space.grant, &Insert { key, seq, kind, value }, aim);
         self.store.spend(&mut space.grant);
-        step("count");
-        // Relaxed: a count orders nothing.
-        self.entries.fetch_add(1, Ordering::Relaxed);
-        step("done");
     }
 
     /// Whether `key` may be in the memtable; `hash` is `key_hash(key)`. One cache line.
@@ -204,6 +247,13 @@ impl MemTable {
         }
         let version = self.store.version(at);
         Some(Found { seq: version.seq(), kind: version.kind(), value: self.store.value(at) })
+    }
+
+    /// Keys that cut what is there into about `parts` equal parts, ascending; fewer where there is little.
+    pub fn cuts(&self, parts: usize) -> Vec<Vec<u8>> {
+        let mut cuts: Vec<Vec<u8>> = self.lane.cuts(&self.store, parts).map(|at| self.store.key(at).to_vec()).collect();
+        cuts.dedup();
+        cuts
     }
 
     /// A walk that keeps the memtable alive.

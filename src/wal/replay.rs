@@ -75,6 +75,8 @@ struct Replay<'a, 'f> {
     position: Option<Position>,
     /// Segments that end with their last record, which says so.
     ended: Vec<FileNumber>,
+    /// Segments behind whose header nothing looks like a record: they need not be searched again.
+    blank: Vec<FileNumber>,
     /// Memory that each scanner uses in turn.
     buffer: Vec<u8>,
     done: Replayed,
@@ -98,7 +100,8 @@ pub fn replay(fs: &dyn Fs, dir: &Path, database: u128, from: ReplayFrom, apply: 
         segments.push(Segment { number: *number, name, source: file, len: Source::len(file)?, id, least });
     }
     let done = Replayed { segments: numbers.clone(), ..Replayed::default() };
-    Replay { from, apply, position: None, ended: Vec::new(), buffer: Vec::new(), done }.run(&segments)
+    Replay { from, apply, position: None, ended: Vec::new(), blank: Vec::new(), buffer: Vec::new(), done }
+        .run(&segments)
 }
 
 impl Replay<'_, '_> {
@@ -154,7 +157,11 @@ impl Replay<'_, '_> {
             Check::Nothing(stop) => {
                 // Never started, or its start record is gone: then something may stand behind it.
                 let mut records = 0u64;
-                scanner.search(HEADER_BYTES as u64, 0, &mut |_| records += 1)?;
+                if scanner.is_blank(HEADER_BYTES as u64)? {
+                    self.blank.push(segment.number);
+                } else {
+                    scanner.search(HEADER_BYTES as u64, 0, &mut |_| records += 1)?;
+                }
                 let next_seq = self.position.as_ref().map_or(SeqNo::ZERO, |p| p.next_seq);
                 let number = segment.number;
                 return Ok((records > 0).then_some(Gap {
@@ -405,7 +412,7 @@ impl Replay<'_, '_> {
     /// Torn end or damage?
     fn judge(&mut self, segments: &[Segment<'_>], gap: &Gap) -> Result<()> {
         let mut evidence = Evidence::default();
-        for segment in segments.iter().filter(|s| s.number >= gap.number) {
+        for segment in segments.iter().filter(|s| s.number >= gap.number && !self.blank.contains(&s.number)) {
             let from = if segment.number == gap.number { gap.offset } else { HEADER_BYTES as u64 };
             let mut scanner = Scanner::new(segment.source, segment.len, segment.id, std::mem::take(&mut self.buffer));
             let done = evidence.collect(segment, &mut scanner, from, gap.next_seq.0);
@@ -484,5 +491,6 @@ pub fn replay_bytes(file: FileIdentity, bytes: &[u8], from: ReplayFrom, apply: &
     let (id, least) = read_header(&source, file, &name)?;
     let segment = Segment { number: file.number, name, source: &source, len: bytes.len() as u64, id, least };
     let done = Replayed { segments: vec![file.number], ..Replayed::default() };
-    Replay { from, apply, position: None, ended: Vec::new(), buffer: Vec::new(), done }.run(&[segment])
+    Replay { from, apply, position: None, ended: Vec::new(), blank: Vec::new(), buffer: Vec::new(), done }
+        .run(&[segment])
 }

@@ -11,10 +11,12 @@
 use crate::base::clock;
 use crate::base::ids::{FileNumber, KeyspaceId, Level, SeqNo};
 use crate::base::log_sink::LogLevel;
+use crate::base::sync::{AtomicUsize, Ordering};
 use crate::db::inner::DbInner;
+use crate::db::options;
 use crate::db::state::{KeyspaceState, MemRef};
 use crate::db::status::Job;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::flush::FlushJob;
 use crate::fs::names::{self, FileKind};
 use crate::version::{FileMeta, VersionEdit};
@@ -29,7 +31,7 @@ pub fn run(db: &DbInner) {
     let mut seen = 0;
     while !db.background.is_stopping() {
         let result = if db.log.is_recovering() {
-            flush_recovered(db)
+            rewrite(db)
         } else if let Some((keyspace, sealed)) = claim(db) {
             let result = flush(db, &keyspace, &sealed);
             unclaim(&keyspace);
@@ -60,6 +62,12 @@ pub fn run(db: &DbInner) {
         db.background.job_done();
         db.background.flush.ring();
     }
+}
+
+/// Tries again to rewrite a recovered log: one of the flush threads does it, the others wait for it.
+fn rewrite(db: &DbInner) -> Result<()> {
+    let _one_at_a_time = db.background.rewriting.lock();
+    if db.log.is_recovering() { flush_recovered(db) } else { Ok(()) }
 }
 
 /// Takes the sealed memtables of the keyspace that holds back the oldest segment.
@@ -137,6 +145,8 @@ fn job(db: &DbInner, keyspace: &KeyspaceState, sealed: &[MemRef]) -> FlushJob {
             .map(|m| Arc::clone(&m.table))
             .collect(),
         retain: db.snapshots.retain(|| db.log.visible()),
+        from: None,
+        to: None,
     }
 }
 
@@ -180,13 +190,38 @@ pub fn release_log(db: &DbInner) {
 /// Gives back the segments that no memtable needs. Only those below the manifest's `first_segment` are taken.
 fn free_segments(db: &DbInner) {
     let bound = db.versions.log_state().first_segment;
-    for number in db.log.take_free(bound) {
+    give_back(db, db.log.take_free(bound));
+    trim_log(db);
+    db.background.wake_housekeeper();
+}
+
+fn give_back(db: &DbInner, free: Vec<FileNumber>) {
+    for number in free {
         if let Err(error) = db.log.pool.give_back(number) {
             db.logger.log(LogLevel::Warn, &format!("log segment {number} could not be given back: {error}"));
         }
     }
+}
+
+/// A segment file of this size is not removed while somebody waits for an open: 64 MiB take ten milliseconds.
+const LET_GO_BYTES: u64 = 4 << 20;
+
+/// As `free_segments`, for those of an earlier run; leaves the removal of large files to the housekeeper.
+fn free_recovered(db: &DbInner) {
+    let bound = db.versions.log_state().first_segment;
+    let bytes =
+        |number| db.fs.metadata(&names::path(&db.path, FileKind::Wal, number)).ok().flatten().map_or(0, |m| m.len);
+    let (large, small) = db.log.take_free(bound).into_iter().partition(|&number| bytes(number) >= LET_GO_BYTES);
+    give_back(db, small);
+    *db.background.let_go.lock() = large;
     trim_log(db);
     db.background.wake_housekeeper();
+}
+
+/// Removes what `free_recovered` left.
+pub fn give_back_let_go(db: &DbInner) {
+    let free = std::mem::take(&mut *db.background.let_go.lock());
+    give_back(db, free);
 }
 
 /// When nothing waits in memory, one segment besides the current one is enough.
@@ -212,7 +247,7 @@ pub fn flush_sealed(db: &DbInner) -> Result<()> {
 /// batch across keyspaces must not be torn by a power cut in between. No write is taken before this has succeeded.
 pub fn flush_recovered(db: &DbInner) -> Result<()> {
     let mut flushed = Vec::new();
-    let mut added = Vec::new();
+    let mut jobs = Vec::new();
     // What was dropped at a torn end is gone for good: everything up to here is in tables then.
     let end = SeqNo(db.log.visible().0 + 1);
     for keyspace in db.keyspaces.all() {
@@ -221,18 +256,88 @@ pub fn flush_recovered(db: &DbInner) -> Result<()> {
             continue;
         }
         flushed.push((keyspace.id, sealed.len()));
-        match crate::flush::run(&job(db, &keyspace, &sealed)) {
-            Ok(meta) => added.extend(meta.map(|m| (keyspace.id, Level(0), m))),
-            Err(error) => {
-                remove_tables(db, &added);
-                return Err(error);
-            }
+        jobs.extend(parts(db, &keyspace, &sealed).into_iter().map(|job| (keyspace.id, job)));
+    }
+    let (mut added, mut failure) = (Vec::new(), None);
+    for (id, result) in run_jobs(&jobs) {
+        match result {
+            Ok(meta) => added.extend(meta.map(|m| (id, Level(0), m))),
+            Err(error) => failure = failure.or(Some(error)),
         }
     }
+    if let Some(error) = failure {
+        remove_tables(db, &added);
+        return Err(error);
+    }
     install(db, &flushed, end, added)?;
-    free_segments(db);
+    free_recovered(db);
     db.background.wake_compact();
     Ok(())
+}
+
+/// A recovered memtable of more than twice so many bytes is written as several tables side by side.
+const PART_BYTES: usize = 4 << 20;
+/// Most of them: each is one more table in level 0.
+const PARTS_MAX: usize = 4;
+
+/// The jobs that write `sealed`: one, or one for each of several ranges of keys.
+fn parts(db: &DbInner, keyspace: &KeyspaceState, sealed: &[MemRef]) -> Vec<FlushJob> {
+    let bytes: usize = sealed.iter().map(|m| m.table.bytes()).sum();
+    let count = if bytes < 2 * PART_BYTES { 1 } else { options::cores().min(PARTS_MAX) };
+    let largest = sealed.iter().max_by_key(|m| m.table.entries());
+    let mut cuts = largest.filter(|_| count > 1).map_or(Vec::new(), |m| m.table.cuts(count)).into_iter();
+    let mut jobs = Vec::with_capacity(count);
+    let mut from = None;
+    loop {
+        let to = cuts.next();
+        let is_last = to.is_none();
+        jobs.push(FlushJob { from, to: to.clone(), ..job(db, keyspace, sealed) });
+        if is_last {
+            return jobs;
+        }
+        from = to;
+    }
+}
+
+/// Runs jobs, as many side by side as there are cores; answers their results in any order.
+fn run_jobs(jobs: &[(KeyspaceId, FlushJob)]) -> Vec<(KeyspaceId, Result<Option<FileMeta>>)> {
+    let bytes: usize = jobs.iter().map(|(_, job)| job.memtables.iter().map(|m| m.bytes()).sum::<usize>()).sum();
+    let helpers =
+        if bytes < PART_BYTES { 0 } else { options::cores().min(PARTS_MAX).min(jobs.len()).saturating_sub(1) };
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        // Relaxed: it hands out numbers and nothing else.
+        while let Some((id, job)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let result = crate::flush::run(job);
+            let is_failed = result.is_err();
+            done.push((*id, result));
+            if is_failed {
+                // The others would be removed again.
+                next.store(jobs.len(), Ordering::Relaxed);
+            }
+        }
+        done
+    };
+    std::thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(helpers);
+        for _ in 0..helpers {
+            let _masked = crate::fs::posix::without_signals();
+            match std::thread::Builder::new().name("lsm-replay".into()).spawn_scoped(scope, work) {
+                Ok(thread) => threads.push(thread),
+                // No more threads to be had: what is left is done here.
+                Err(_) => break,
+            }
+        }
+        let mut results = work();
+        for thread in threads {
+            match thread.join() {
+                Ok(done) => results.extend(done),
+                Err(_) => results.push((KeyspaceId::DEFAULT, Err(Error::new(Code::Panic, "a flush panicked")))),
+            }
+        }
+        results
+    })
 }
 
 fn remove_tables(db: &DbInner, added: &[(KeyspaceId, Level, FileMeta)]) {

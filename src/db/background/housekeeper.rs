@@ -21,6 +21,7 @@ pub fn run(db: &DbInner) {
         if let Err(error) = db.log.pool.prepare_ahead(&next_number) {
             db.logger.log(LogLevel::Warn, &format!("no segment could be made ready: {error}"));
         }
+        super::flush::give_back_let_go(db);
         // What was given back meanwhile may be one file too many.
         super::flush::trim_log(db);
         bound_log(db);

@@ -12,11 +12,12 @@ mod flush;
 mod housekeeper;
 
 pub use compact::compact_range;
-pub use flush::{flush_recovered, flush_sealed};
+pub use flush::{flush_recovered, flush_sealed, give_back_let_go};
 pub use housekeeper::settle;
 
 use super::inner::DbInner;
 use crate::base::clock;
+use crate::base::ids::FileNumber;
 use crate::base::log_sink::LogLevel;
 use crate::base::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::error::{Code, Error, Result};
@@ -59,6 +60,10 @@ pub struct Background {
     cancel: AtomicBool,
     /// How often somebody asked that failed jobs be tried again at once. Stored before the bells ring.
     retries: AtomicU64,
+    /// Held while a recovered log is rewritten, which must happen once.
+    rewriting: Mutex<()>,
+    /// Segments of an earlier run that are in tables and whose files are still to go: their removal takes milliseconds.
+    let_go: Mutex<Vec<FileNumber>>,
     stopping: AtomicBool,
     reaper_stopping: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -79,6 +84,11 @@ impl Background {
     /// A segment was started, or files wait for their removal.
     pub fn wake_housekeeper(&self) {
         self.house.ring();
+    }
+
+    /// Whether the housekeeper is to remove this segment.
+    pub fn has_let_go(&self, number: FileNumber) -> bool {
+        self.let_go.lock().contains(&number)
     }
 
     /// Asks running merges to stop and wakes those who wait for a job.

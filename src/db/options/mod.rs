@@ -16,6 +16,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use parse::cores;
 pub use persist::{DbOptions, KeyspaceOptions, Mode};
 pub use table::Scope;
 

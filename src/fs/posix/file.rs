@@ -125,6 +125,19 @@ impl File for PosixFile {
         Ok(done)
     }
 
+    /// Only on file systems whose answer is known to be right, page cache and mappings included: others have called a hole
+    /// what was data that had not been written back yet.
+    fn next_data(&self, offset: u64) -> Result<Option<u64>> {
+        if !sys::fs_magic_of(self.fd()).is_ok_and(mappable) {
+            return Ok(Some(offset));
+        }
+        match sys::seek_data(self.fd(), offset) {
+            Ok(at) => Ok(Some(at)),
+            Err(libc::ENXIO) => Ok(None),
+            Err(_) => Ok(Some(offset)),
+        }
+    }
+
     fn write_all_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.write_with("pwrite", buf, offset, sys::pwrite)
     }
@@ -214,6 +227,26 @@ mod tests {
         raw.read_exact_at(&mut back, 0).expect("read");
         assert!(back[..100_000].iter().all(|&b| b == 7));
         assert!(back[100_000..].iter().all(|&b| b == 0));
+    }
+
+    #[test]
+    fn holes_are_passed_over_and_data_never_is() {
+        let file = PosixFile::new(tempfile::tempfile().expect("a file").into(), PathBuf::from("/x"));
+        file.set_len(8 << 20).expect("extend");
+        // Not synced: in the page cache only.
+        file.write_all_at(b"x", 5 << 20).expect("write");
+        let knows = sys::fs_magic_of(file.fd()).is_ok_and(mappable);
+        for from in [0, 1 << 20, (5 << 20) - 1, 5 << 20] {
+            let at = file.next_data(from).expect("seek").expect("data is there");
+            assert!((from..=5 << 20).contains(&at), "from {from}: {at}");
+            assert!(!knows || at + (1 << 20) > 5 << 20, "from {from}: {at}, though there is a hole");
+        }
+        assert_eq!(file.next_data(6 << 20).expect("seek").is_none(), knows);
+        // Allocated and never written: a hole too, until something is in the page cache.
+        file.allocate(8 << 20, 4 << 20).expect("allocate");
+        file.write_all_at(b"y", 11 << 20).expect("write");
+        let at = file.next_data(9 << 20).expect("seek").expect("data is there");
+        assert!((9 << 20..=11 << 20).contains(&at), "{at}");
     }
 
     #[test]

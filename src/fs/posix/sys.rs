@@ -102,6 +102,14 @@ pub fn pread(fd: BorrowedFd<'_>, buf: &mut [u8], at: u64) -> Sys<usize> {
     retry(|| unsafe { libc::pread(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), at) } as i64).map(|n| n as usize)
 }
 
+/// The first place from `at` on that is not a hole; `ENXIO` if there is none. Moves the descriptor's own position, which
+/// nothing here uses.
+pub fn seek_data(fd: BorrowedFd<'_>, at: u64) -> Sys<u64> {
+    let at = offset(at)?;
+    // SAFETY: lseek touches no memory.
+    retry(|| unsafe { libc::lseek(fd.as_raw_fd(), at, libc::SEEK_DATA) }).map(|n| n as u64)
+}
+
 /// Writes once; may be short.
 pub fn pwrite(fd: BorrowedFd<'_>, buf: &[u8], at: u64) -> Sys<usize> {
     let at = offset(at)?;

@@ -69,6 +69,72 @@ fn a_split_storm_loses_nothing() {
     }
 }
 
+/// As a replay does it: stretches of one history, dealt out to threads that insert them whenever they come to it.
+#[test]
+fn stretches_of_a_history_may_be_inserted_in_any_order() {
+    let table = table();
+    let (stretches, len) = (scaled(200, 8) as u64, scaled(100, 11) as u64);
+    let key = |seq: u64| format!("key{}", seq.wrapping_mul(0x9e37_79b9) % 50).into_bytes();
+    thread::scope(|scope| {
+        for t in 0..THREADS as u64 {
+            let table = &table;
+            scope.spawn(move || {
+                for stretch in (0..stretches).filter(|s| s % THREADS as u64 == t) {
+                    let keys: Vec<_> = (1..=len).map(|i| (stretch * len + i, key(stretch * len + i))).collect();
+                    let payload = keys.iter().map(|(_, key)| key.len() + 8).sum();
+                    let mut space = table.reserve(len as u32, payload).expect("room");
+                    let values: Vec<_> = keys.iter().map(|(seq, _)| seq.to_le_bytes()).collect();
+                    let versions = keys.iter().zip(&values).map(|((seq, key), value)| {
+                        let (seq, kind) = (SeqNo(*seq), EntryKind::Put);
+                        NewVersion { key, seq, kind, value }
+                    });
+                    table.insert_all(&mut space, versions);
+                }
+            });
+        }
+    });
+    let keys: std::collections::BTreeSet<_> = (1..=stretches * len).map(key).collect();
+    assert_eq!(table.entries(), stretches * len);
+    check_whole(&table, keys.len(), (stretches * len) as usize);
+}
+
+/// Fewer versions than are aimed for ahead, as many, and one more.
+#[test]
+fn few_versions_at_once_are_all_inserted() {
+    for count in [0, 1, AHEAD - 1, AHEAD, AHEAD + 1, 3 * AHEAD + 2] {
+        let table = table();
+        let keys: Vec<_> = (0..count as u64).map(u64::to_be_bytes).collect();
+        let mut space = table.reserve(count as u32 + 1, 16 * count + 16).expect("room");
+        let versions = keys.iter().zip(1..).map(|(key, seq)| {
+            let seq = SeqNo(seq);
+            NewVersion { key, seq, kind: EntryKind::Put, value: b"v" }
+        });
+        table.insert_all(&mut space, versions);
+        check_whole(&table, count, count);
+        assert_eq!(table.entries(), count as u64);
+    }
+}
+
+#[test]
+fn cuts_are_keys_that_part_what_is_there() {
+    let table = table();
+    assert!(table.cuts(4).is_empty(), "nothing to cut");
+    let count = scaled(20_000, 300) as u64;
+    for i in 0..count {
+        let key = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        put(&table, &key.to_be_bytes(), i + 1, b"v");
+    }
+    let cuts = table.cuts(4);
+    assert!(cuts.len() <= 3 && cuts.windows(2).all(|pair| pair[0] < pair[1]), "{cuts:?}");
+    if !cfg!(miri) {
+        let below = |cut: &Vec<u8>| {
+            (0..count).filter(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().as_slice() < cut).count() as u64
+        };
+        let parts: Vec<_> = cuts.iter().map(below).collect();
+        assert!(parts.len() == 3 && parts[0] > count / 8 && parts[2] < count * 7 / 8, "{parts:?}");
+    }
+}
+
 #[test]
 fn one_hot_key_keeps_all_versions_in_order() {
     let table = table();
