@@ -55,7 +55,7 @@ impl Global {
 pub struct Place {
     /// The database's folder
     pub db: PathBuf,
-    /// The keyspace
+    /// The keyspace, escaped
     #[arg(short, long, default_value = "default", value_name = "NAME")]
     pub keyspace: String,
 }

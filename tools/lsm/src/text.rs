@@ -109,6 +109,11 @@ pub fn plain(text: &str) -> String {
     text.split('\n').map(|line| escape(line.as_bytes()).replace("\\\\", "\\")).collect::<Vec<_>>().join("\n")
 }
 
+/// The bytes of a keyspace's name, which is always escaped.
+pub fn keyspace(name: &str) -> Outcome<Vec<u8>> {
+    unescape(name.as_bytes()).map_err(|e| Failure::usage(format!("keyspace {name}: {e}")))
+}
+
 fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -96,6 +96,13 @@ fn status_6_input_that_cannot_be_taken() {
     assert!(ran.stderr.contains("standard input: line 2: 1 fields"), "{}", ran.stderr);
     let load: [&OsStr; 4] = ["load".as_ref(), db.as_ref(), "-f".as_ref(), "packed".as_ref()];
     assert!(lsm_with(load, b"{}").exit(6).stderr.contains("cut off"));
+    // What the library refuses is told of its line, however many were read with it.
+    let long = format!("a,b\nc,d\n{},e\nf,g\n", "k".repeat(65_537));
+    let load: [&OsStr; 4] = ["load".as_ref(), db.as_ref(), "-f".as_ref(), "csv".as_ref()];
+    let ran = lsm_with(load, long.as_bytes()).exit(6);
+    assert!(ran.stderr.contains("line 3: ") && ran.stderr.contains("2 entries, all before line 3"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("mend it and go on with --from-line 3"), "{}", ran.stderr);
+    lsm!["get", &db, "c"].exit(0);
     // An export that was cut off is seen.
     filled(&db, 100);
     let whole = lsm!["export", &db].ok().text();

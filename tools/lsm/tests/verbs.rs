@@ -406,3 +406,22 @@ fn databases_of_released_versions_are_shown_and_find_agrees_with_reads() {
         assert!(before == contents(&db), "{kind}: nothing is written, not even a lock file");
     }
 }
+
+/// A keyspace's name is bytes to the library; here it is escaped, in and out.
+#[test]
+fn keyspaces_of_any_name() {
+    let (dir, db) = folder();
+    let lines = r#"{"keyspace":"\\xff\\\\ \\t","key":"a","value":"1"}"#;
+    lsm_with([OsStr::new("load"), db.as_os_str()], lines.as_bytes()).ok();
+    assert_eq!(lsm!["get", &db, "-k", r"\xff\\ \t", "a"].ok().text(), "1\n");
+    assert!(lsm!["get", &db, "-k", r"\xff", "a"].exit(1).stderr.contains(r"there are: default, \xff"));
+    lsm!["get", &db, "-k", r"\q", "a"].exit(2);
+    assert_eq!(lsm!["stats", &db, "--json"].ok().json()["keyspaces"][1], r"\xff\\ \t");
+    for format in ["jsonl", "csv", "tsv", "packed"] {
+        let (file, copy) = (dir.path().join("file"), dir.path().join(format));
+        lsm!["export", &db, &file, "--force", "--format", format].ok();
+        lsm!["load", &copy, &file, "--format", format].ok();
+        assert_eq!(lsm!["get", &copy, "-k", r"\xff\\ \t", "a"].ok().text(), "1\n", "{format}");
+    }
+    assert_eq!(lsm!["find", &db, "a", "-k", r"\xff\\ \t", "--json"].ok().json()["places"][0]["keyspace"], r"\xff\\ \t");
+}

@@ -5,6 +5,7 @@
 
 use super::{Each, Foreign, c_path, check_folder, library, take_error};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::text;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::ptr::null_mut;
@@ -106,7 +107,7 @@ fn refused(text: &str) -> Failure {
 
 impl Foreign for RocksDb {
     fn parts(&self) -> Vec<String> {
-        self.names.iter().map(|name| name.to_string_lossy().into_owned()).collect()
+        self.names.iter().map(|name| text::escape(name.to_bytes())).collect()
     }
 
     fn estimate(&self) -> Option<u64> {
@@ -145,7 +146,7 @@ impl Foreign for RocksDb {
             }
             let mut error = null_mut();
             (api.iter_error)(iter, &mut error);
-            let name = self.names[index].to_string_lossy().into_owned();
+            let name = text::escape(self.names[index].to_bytes());
             let read_error = self.check(Path::new(&format!("column family {name}")), error);
             (api.iter_destroy)(iter);
             (api.read_options_destroy)(read);

@@ -259,15 +259,15 @@ impl<'l> Db<'l> {
         // SAFETY: a live list; its texts are copied before it is freed.
         Ok(unsafe {
             let names = (0..(api.list_len)(list)).map(|i| CStr::from_ptr((api.list_get)(list, i)));
-            let names = names.map(|name| name.to_string_lossy().into_owned()).collect();
+            let names = names.map(|name| text::escape(name.to_bytes())).collect();
             (api.list_free)(list);
             names
         })
     }
 
-    /// A keyspace by name; made if it is missing and the database was opened with `Mode::Create`.
+    /// A keyspace by name, escaped as a key is; made if it is missing and the database was opened with `Mode::Create`.
     pub fn keyspace(&self, name: &str) -> Outcome<Keyspace<'_>> {
-        let c_name = c_text("keyspace", name.as_bytes())?;
+        let c_name = c_text("keyspace", &text::keyspace(name)?)?;
         let create = [("create_if_missing".to_string(), self.can_create.to_string())];
         let options = Options::new(self.library, &create)?;
         let (mut handle, mut error) = (null_mut(), null_mut());
@@ -276,8 +276,7 @@ impl<'l> Db<'l> {
         let code =
             unsafe { (api.keyspace_open)(self.handle, c_name.as_ptr(), options.handle, &mut handle, &mut error) };
         if self.library.check_code(code, error)? == api::NOT_FOUND {
-            let name = text::escape(name.as_bytes());
-            let there = self.keyspaces()?.iter().map(|n| text::escape(n.as_bytes())).collect::<Vec<_>>().join(", ");
+            let there = self.keyspaces()?.join(", ");
             let text = format!("{}: no keyspace {name}; there are: {there}", self.path.display());
             return Err(Failure::new(Exit::Absent, text).code("LSM_NOT_FOUND"));
         }

@@ -63,7 +63,8 @@ pub fn run(c: &mut Context, args: &Find) -> Outcome {
     let folder = Folder::new(&args.db);
     let (mut places, mut damages, mut searched) = (Vec::new(), Vec::new(), 0u64);
     let state = folder.state().map_err(|error| damages.push(error.message().to_string())).ok();
-    let wanted = args.keyspace.as_deref().map(text_name);
+    // As `name_of` writes it, however it was escaped.
+    let wanted = args.keyspace.as_deref().map(text::keyspace).transpose()?.map(|name| text::escape(&name));
     folder.find(&key, state.as_ref(), &mut |sought| match sought {
         Sought::Here(sighting) => {
             let is_wanted = |name: &String| *name == name_of(state.as_ref(), sighting.keyspace);
@@ -92,10 +93,6 @@ pub fn run(c: &mut Context, args: &Find) -> Outcome {
         None if places.is_empty() => Err(Failure::silent(Exit::Absent)),
         None => Ok(()),
     }
-}
-
-fn text_name(name: &str) -> String {
-    text::escape(name.as_bytes())
 }
 
 fn tell(

@@ -17,6 +17,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::time::Instant;
 
+/// Longer keys are more than the library of this version takes.
+const KEY_BYTES: usize = 65_536;
+
 /// Collects entries and writes them batch by batch.
 struct Loader<'d> {
     db: &'d Db<'d>,
@@ -48,13 +51,18 @@ impl<'d> Loader<'d> {
 
     fn add(&mut self, keyspace: &str, record: &Record) -> Outcome {
         let more = record.key.len() + record.value.len();
-        if self.target != keyspace || self.batch.len() + more > PACKED_BYTES {
+        // What the library may refuse goes alone, so that the refusal is of one line.
+        let is_alone = record.key.len() > KEY_BYTES || more > PACKED_BYTES;
+        if self.target != keyspace || self.batch.len() + more > PACKED_BYTES || is_alone {
             self.flush()?;
             keyspace.clone_into(&mut self.target);
         }
         pack(&mut self.batch, &record.key, &record.value);
         self.waiting += 1;
         self.read_to = record.at;
+        if is_alone {
+            self.flush()?;
+        }
         Ok(())
     }
 
@@ -153,12 +161,17 @@ fn stopped(loader: &mut Loader<'_>, name: &str, unit: &str, bad: Bad) -> Failure
     }
 }
 
-/// The database did not take a batch.
-fn refused(loader: &Loader<'_>, name: &str, unit: &str, failure: Failure) -> Failure {
+/// The database did not take a batch: because of what is in it, or because it cannot take any.
+fn refused(loader: &Loader<'_>, name: &str, unit: &str, mut failure: Failure) -> Failure {
     let next = loader.written_to + 1;
     let read_to = loader.read_to.max(next);
-    failure.within(format!("{name}: {unit}s {next} to {read_to}")).hint(format!(
-        "{} entries, all before {unit} {next}, are in the database; go on with --from-line {next}",
+    let lines = if read_to == next { format!("{unit} {next}") } else { format!("{unit}s {next} to {read_to}") };
+    let mend = if failure.exit == Exit::Usage { "mend it and " } else { "" };
+    if failure.exit == Exit::Usage {
+        failure.exit = Exit::Input;
+    }
+    failure.within(format!("{name}: {lines}")).hint(format!(
+        "{} entries, all before {unit} {next}, are in the database; {mend}go on with --from-line {next}",
         text::thousands(loader.written)
     ))
 }
