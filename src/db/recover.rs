@@ -38,7 +38,7 @@ const FILLING_BYTES_MAX: usize = 1 << 20;
 /// So few entries are inserted at once: handing them out would cost as much.
 const PARCEL_ENTRIES_MIN: usize = if cfg!(test) { 2 } else { 16 };
 /// After so many bytes the log is long enough for threads.
-const CREW_AFTER: usize = if cfg!(test) { 0 } else { 1 << 20 };
+const CREW_AFTER: usize = if cfg!(test) { 1 } else { 1 << 20 };
 /// Most threads besides the reading one.
 const CREW_MAX: usize = 3;
 /// Parcels that wait for a thread. When all of them have so many, the reading thread inserts one itself.
