@@ -3,14 +3,15 @@
 //!     retire -> waiting --run_once: one flag deferred for the whole batch--> deferred --flag set--> dropped
 //!
 //! - I1  A pin lasts one bounded operation in memory; no I/O, wait or callback happens under it.
-//! - I2  Nobody but the reaper defers: others put what they unlinked on a `Retired` list. The reaper defers one flag
+//! - I2  Nobody but the reaper defers (and, on a list of frames only, threads that evict: `cache/mod.rs`): others put what
+//!   they unlinked on a `Retired` list. The reaper defers one flag
 //!   for the whole list, flushes its bag and turns the epoch while something is pending, so that idle threads never
 //!   keep garbage in bags of their own. What runs inside some reader's pin is one store to that flag.
 //! - I3  An object is dropped only after every pin that was there when it was retired has ended; by the reaper, with
 //!   no lock held, so that its destructor may retire more.
 //! - I4  `bytes` and `pending` are the sums over all objects retired and not yet dropped: zero when all are gone.
 //!
-//! Threads: everything here may be used from any thread; `run_once` from one at a time to be of use, unpinned.
+//! Threads: everything here may be used from any thread; `run_once` unpinned, and from one at a time to be of use.
 //! Failure: none. A list dropped before it is empty hands the rest to whichever thread turns the epoch later.
 #![expect(unsafe_code, reason = "turns epoch-protected raw pointers into references and counts")]
 

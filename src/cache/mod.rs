@@ -8,10 +8,12 @@
 //! - I1  A hit takes no lock and changes no shared count: an Acquire load under the caller's pin, a store to the
 //!   frame's use counter while that is below its end, and a striped statistic.
 //! - I2  A slot changes only under the lock of its shard, which is a function of (array, index).
-//! - I3  A frame that leaves its slot goes to `Retired`; nothing is freed here.
+//! - I3  A frame that leaves its slot goes to `Retired`, and is freed by a turn of that list: the reaper's, or that of a
+//!   thread that evicts, unpinned and with no lock held.
 //! - I4  The bytes charged, bookkeeping included, never exceed the room of a shard: its part of the budget less the slot
-//!   arrays of open tables. What waits in `Retired` or is held by iterators is not in it; over `RETIRED_BYTES_MAX` of the
-//!   former nothing more is taken in.
+//!   arrays of open tables. What was evicted is not in it, nor what iterators hold: up to `VICTIM_BYTES_MAX` wait in a
+//!   shard, so that one turn at the reaper's list serves many, the others in `Retired`; over `RETIRED_BYTES_MAX` of those
+//!   nothing more is taken in.
 //! - I5  `forget` is final for an array: nothing is put in afterwards, and no queue entry keeps it alive.
 //!
 //! Threads: everything may be called from any thread. Failure: none; what cannot be kept is handed back.
@@ -19,21 +21,27 @@
 mod ghost;
 mod shard;
 mod slots;
+mod spare;
 #[cfg(test)]
 mod tests;
 
-pub use slots::{Frame, FrameBuilder, FrameRef, Slots};
+pub use slots::{Frame, FrameBuilder, FrameRef, Slots, release_spares};
 
 use crate::base::epoch::{self, Guard, Retired};
 use crate::base::metrics::Counter;
-use crate::base::sync::{AtomicUsize, Mutex, Ordering, Rank};
+use crate::base::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, Rank};
 use crate::error::Result;
 use shard::Shard;
-use slots::Victims;
 use std::sync::Arc;
 
 /// More retired bytes than this, and frames are handed back instead of being kept.
 pub const RETIRED_BYTES_MAX: usize = 32 << 20;
+/// Evicted frames of more bytes than this do not wait in their shard.
+const VICTIM_BYTES_MAX: usize = 64 << 10;
+/// So many bytes of evicted frames make a thread that evicts free some.
+const HELP_BYTES_MIN: usize = 256 << 10;
+/// Turns in which a cache that goes frees its frames, if nobody is pinned.
+const DROP_TURNS: usize = 4;
 /// A shard has at least so many bytes: blocks and partitions of up to 1 MiB fit its sixteenth.
 const SHARD_BYTES_MIN: usize = 16 << 20;
 const SHARDS_MAX: usize = 64;
@@ -74,13 +82,16 @@ pub struct Cache {
     budget: usize,
     /// Bytes of the slot arrays that live.
     fixed: Arc<AtomicUsize>,
+    /// Frames only: their destructors may run on any unpinned thread.
     retired: Arc<Retired>,
+    /// Whether a reader is freeing.
+    is_helped: AtomicBool,
     hits: Counter,
     misses: Counter,
 }
 
 impl Cache {
-    /// An empty cache; evicted frames go to `retired`.
+    /// An empty cache; evicted frames go to `retired`, which is for them alone.
     pub fn new(config: CacheConfig, retired: Arc<Retired>) -> Arc<Cache> {
         let wanted = match config.shards {
             0 => config.bytes / SHARD_BYTES_MIN,
@@ -93,6 +104,7 @@ impl Cache {
             budget: config.bytes,
             fixed: Arc::default(),
             retired,
+            is_helped: AtomicBool::new(false),
             hits: Counter::new(),
             misses: Counter::new(),
         })
@@ -164,17 +176,61 @@ impl Cache {
     /// forgotten, if the index is past their end, or while over `RETIRED_BYTES_MAX` wait for the reaper.
     pub fn insert(&self, slots: &Arc<Slots>, index: u32, frame: FrameRef, priority: Priority) -> FrameRef {
         self.misses.add(1);
-        if self.budget == 0 || self.retired.bytes() > RETIRED_BYTES_MAX {
+        if self.budget == 0 {
             return frame;
         }
-        // Dropped last, so that the reaper's list is locked when the shard is not.
-        let mut victims = Victims::new(&self.retired);
+        if self.retired.bytes() > RETIRED_BYTES_MAX {
+            self.help_reap();
+            return frame;
+        }
         let index = if crate::base::planted!("cache-wrong-block") { index ^ 1 } else { index };
         let mut shard = self.shard(slots, index).lock();
         // After the lock: nobody waits under a pin.
         let guard = epoch::pin();
         shard.set_room(self.room());
-        shard.insert(slots, index, frame, priority, &guard, &mut victims)
+        let kept = shard.insert(slots, index, frame, priority, &guard);
+        let victims = shard.take_victims(VICTIM_BYTES_MAX);
+        drop(shard);
+        drop(guard);
+        if victims.bytes() > 0 {
+            victims.retire(&self.retired);
+            self.help_reap();
+        }
+        kept
+    }
+
+    /// Frees what no reader can see any more, if much waits and nobody else is at it: who misses a thousand times before the
+    /// reaper has woken up frees what it evicted itself, and its next frames are made of that.
+    fn help_reap(&self) {
+        if self.retired.bytes() < HELP_BYTES_MIN {
+            return;
+        }
+        // Acquire and Release: a turn sees what the one before did.
+        if self.is_helped.swap(true, Ordering::Acquire) {
+            return;
+        }
+        self.retired.run_once();
+        self.is_helped.store(false, Ordering::Release);
+    }
+
+    /// One turn of the reaper.
+    pub fn reap(&self) {
+        for shard in &self.shards {
+            let victims = shard.lock().take_victims(1);
+            victims.retire(&self.retired);
+        }
+        self.retired.run_once();
+    }
+
+    /// Bytes that were evicted and handed to the list of what waits for readers.
+    pub fn retired_bytes(&self) -> usize {
+        self.retired.bytes()
+    }
+
+    /// Frees all that was evicted, in up to `turns` turns; false when readers keep something.
+    pub fn drain(&self, turns: usize) -> bool {
+        self.reap();
+        self.retired.drain(turns)
     }
 
     /// Empties the slots of a table that is being closed; they take no more frames. Costs a pass over the queues of
@@ -185,20 +241,25 @@ impl Cache {
             slots.close();
         }
         for shard in &self.shards {
-            let mut victims = Victims::new(&self.retired);
             // An insert that saw the slots open is over once its shard's lock is ours, and is counted as resident.
             let mut shard = shard.lock();
             if slots.resident() > 0 {
-                shard.remove(Some(slots), &mut victims);
+                shard.remove(Some(slots));
             }
+            let victims = shard.take_victims(1);
+            drop(shard);
+            victims.retire(&self.retired);
         }
     }
 
     /// Drops every frame.
     pub fn clear(&self) {
         for shard in &self.shards {
-            let mut victims = Victims::new(&self.retired);
-            shard.lock().remove(None, &mut victims);
+            let mut shard = shard.lock();
+            shard.remove(None);
+            let victims = shard.take_victims(1);
+            drop(shard);
+            victims.retire(&self.retired);
         }
     }
 
@@ -220,5 +281,18 @@ impl Cache {
     /// Misses so far: frames that were offered.
     pub fn misses(&self) -> u64 {
         self.misses.get()
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        // A reader may be pinned still: what it may see goes the way of all frames.
+        for shard in &mut self.shards {
+            let shard = shard.get_mut();
+            shard.remove(None);
+            shard.take_victims(1).retire(&self.retired);
+        }
+        self.retired.drain(DROP_TURNS);
+        release_spares();
     }
 }

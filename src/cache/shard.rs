@@ -42,7 +42,7 @@ impl Entry {
         mix(self.slots.id(), self.index)
     }
 
-    fn unlink(&self, victims: &mut Victims<'_>) {
+    fn unlink(&self, victims: &mut Victims) {
         let was_there = self.slots.unlink(self.index, self.charge as usize, victims);
         debug_assert!(was_there, "a queue entry without its frame (I1)");
     }
@@ -83,7 +83,7 @@ impl Queue {
     }
 
     /// Takes out the entries of `slots`, or all. One pass over the queue, a pointer compare each.
-    fn remove(&mut self, slots: Option<&Slots>, victims: &mut Victims<'_>) {
+    fn remove(&mut self, slots: Option<&Slots>, victims: &mut Victims) {
         let Some(slots) = slots else {
             self.entries.iter().for_each(|entry| entry.unlink(victims));
             *self = Queue::default();
@@ -111,6 +111,8 @@ pub(super) struct Shard {
     main: Queue,
     meta: Queue,
     ghost: Ghost,
+    /// What was evicted and not handed on yet.
+    victims: Victims,
 }
 
 impl Shard {
@@ -122,6 +124,7 @@ impl Shard {
             main: Queue::default(),
             meta: Queue::default(),
             ghost: Ghost::new(),
+            victims: Victims::default(),
         }
     }
 
@@ -153,7 +156,6 @@ impl Shard {
         frame: FrameRef,
         priority: Priority,
         guard: &Guard,
-        victims: &mut Victims<'_>,
     ) -> FrameRef {
         if let Some(winner) = slots.load(index, guard) {
             winner.note_use();
@@ -165,7 +167,7 @@ impl Shard {
         if !fits || index >= slots.len() || slots.is_closed() {
             return frame;
         }
-        self.make_room(charge as usize, guard, victims);
+        self.make_room(charge as usize, guard);
         frame.set_uses(0);
         if !slots.put(index, &frame) {
             return frame;
@@ -181,13 +183,13 @@ impl Shard {
         frame
     }
 
-    fn make_room(&mut self, charge: usize, guard: &Guard, victims: &mut Victims<'_>) {
+    fn make_room(&mut self, charge: usize, guard: &Guard) {
         while self.bytes() + charge > self.room {
             let no_data = self.small.entries.is_empty() && self.main.entries.is_empty();
             let evicted = if no_data || self.meta.bytes > self.room / 2 {
-                self.evict_meta(guard, victims)
+                self.evict_meta(guard)
             } else {
-                self.evict_data(guard, victims)
+                self.evict_data(guard)
             };
             if !evicted {
                 break;
@@ -195,14 +197,14 @@ impl Shard {
         }
     }
 
-    fn evict_meta(&mut self, guard: &Guard, victims: &mut Victims<'_>) -> bool {
+    fn evict_meta(&mut self, guard: &Guard) -> bool {
         let Some(entry) = self.meta.pop_unused(guard) else { return false };
-        entry.unlink(victims);
+        entry.unlink(&mut self.victims);
         true
     }
 
     /// Evicts one data frame; false when there is none.
-    fn evict_data(&mut self, guard: &Guard, victims: &mut Victims<'_>) -> bool {
+    fn evict_data(&mut self, guard: &Guard) -> bool {
         let small_target = (self.room - self.meta.bytes.min(self.room)) / SMALL_PART;
         while self.small.bytes > small_target || self.main.entries.is_empty() {
             let Some(entry) = self.small.pop() else { break };
@@ -214,23 +216,28 @@ impl Shard {
                 }
                 None => {
                     self.ghost.add(entry.hash(), self.data_frames());
-                    entry.unlink(victims);
+                    entry.unlink(&mut self.victims);
                     return true;
                 }
             }
         }
         let Some(entry) = self.main.pop_unused(guard) else { return false };
-        entry.unlink(victims);
+        entry.unlink(&mut self.victims);
         true
     }
 
     /// Empties the slots of `slots` that belong to this shard, or all of them.
-    pub(super) fn remove(&mut self, slots: Option<&Slots>, victims: &mut Victims<'_>) {
-        self.small.remove(slots, victims);
-        self.main.remove(slots, victims);
-        self.meta.remove(slots, victims);
+    pub(super) fn remove(&mut self, slots: Option<&Slots>) {
+        self.small.remove(slots, &mut self.victims);
+        self.main.remove(slots, &mut self.victims);
+        self.meta.remove(slots, &mut self.victims);
         if slots.is_none() {
             self.ghost = Ghost::new();
         }
+    }
+
+    /// What was evicted, to be handed on once the lock is given up; nothing while it is less than `least` bytes.
+    pub(super) fn take_victims(&mut self, least: usize) -> Victims {
+        if self.victims.bytes() < least { Victims::default() } else { std::mem::take(&mut self.victims) }
     }
 }

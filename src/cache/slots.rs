@@ -1,6 +1,6 @@
 //! Frames and the slot arrays they hang in: the only file of the cache that follows raw pointers.
 //!
-//!     allocation (a whole number of cache lines from its start)   [header: 32][bytes: len]
+//!     allocation (a whole number of cache lines)   [header: 32][bytes: len][unused]
 //!
 //! Header and bytes are one allocation, so a lookup goes slot -> bytes, and the first lines of the bytes can be asked
 //! for before the header is there: a header apart from its bytes costs one cold miss more. A slot is null or owns
@@ -15,10 +15,13 @@
 //!   only compacted uses none.
 //! - I3  A frame is made by `FrameBuilder` only and freed by the drop of its last count. Its bytes are written only
 //!   through the builder, which is the one holder of the one count then.
+//! - I4  Every byte of an allocation is initialised: with zeros when it is new, with those of an earlier frame when it
+//!   was a spare one. All allocations of one number of cache lines have one layout.
 //!
 //! Threads: any. Failure: a refused allocation leaves nothing behind.
 #![expect(unsafe_code, reason = "frames are counted by hand; slots hold raw counts, borrowed under an epoch pin")]
 
+use super::spare;
 use crate::base::arena::{Arena, prefetch};
 use crate::base::epoch::{Guard, Retired};
 use crate::base::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -31,7 +34,7 @@ use std::sync::Arc;
 /// Where a frame's use counter stops.
 const USES_MAX: u8 = 3;
 /// A frame begins at a whole cache line.
-const FRAME_ALIGN: usize = 64;
+pub(super) const FRAME_ALIGN: usize = 64;
 /// Bytes of the header; the frame's bytes follow.
 const HEADER_LEN: usize = size_of::<Frame>();
 const _: () = assert!(HEADER_LEN == 32 && align_of::<Frame>() <= FRAME_ALIGN);
@@ -64,22 +67,48 @@ unsafe impl Sync for FrameRef {}
 /// A frame that is being filled.
 pub struct FrameBuilder(FrameRef);
 
-/// The allocation of a frame of `len` bytes; `None` past the address space.
-fn layout_of(len: usize) -> Option<Layout> {
-    Layout::from_size_align(HEADER_LEN.checked_add(len)?, FRAME_ALIGN).ok()
+/// Cache lines of the allocation of a frame of `len` bytes; `None` past the address space.
+fn lines_of(len: usize) -> Option<usize> {
+    Some(HEADER_LEN.checked_add(len)?.div_ceil(FRAME_ALIGN))
+}
+
+/// An allocation of so many cache lines.
+fn layout_of(lines: usize) -> Option<Layout> {
+    Layout::from_size_align(lines.checked_mul(FRAME_ALIGN)?, FRAME_ALIGN).ok()
+}
+
+/// Gives an allocation back to the allocator.
+///
+/// # Safety
+/// It was made with the layout of `lines`, and nobody looks at it any more.
+unsafe fn release(lines: usize, frame: NonNull<Frame>) {
+    if let Some(layout) = layout_of(lines) {
+        // SAFETY: the caller says so. A `Frame` has nothing to drop.
+        unsafe { dealloc(frame.as_ptr().cast(), layout) };
+    }
+}
+
+/// Gives the allocations that are kept for later frames back to the allocator.
+pub fn release_spares() {
+    // SAFETY: spares of so many lines were allocated as such, and nobody holds them.
+    spare::drain(|lines, frame| unsafe { release(lines, frame) });
 }
 
 impl FrameBuilder {
-    /// A frame of `len` zeros; `NoMem` when there is no memory for it.
-    pub fn zeroed(len: usize) -> Result<FrameBuilder> {
+    /// A frame of `len` bytes that say nothing and are to be written; `NoMem` when there is no memory for it.
+    pub fn new(len: usize) -> Result<FrameBuilder> {
         FrameBuilder::allocate(len)
             .ok_or_else(|| Error::new(Code::NoMem, format!("no memory for a block of {len} bytes")))
     }
 
     fn allocate(len: usize) -> Option<FrameBuilder> {
-        let layout = layout_of(len)?;
-        // SAFETY: the layout is never empty: it has a header.
-        let base = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let lines = lines_of(len)?;
+        let layout = layout_of(lines)?;
+        let base = match spare::take(lines) {
+            Some(spare) => spare.cast(),
+            // SAFETY: the layout is never empty: it has a header.
+            None => NonNull::new(unsafe { alloc_zeroed(layout) })?,
+        };
         // SAFETY: the allocation is at least as long as the header.
         let data = unsafe { base.add(HEADER_LEN) };
         let header = base.cast::<Frame>();
@@ -97,7 +126,7 @@ impl FrameBuilder {
     /// The bytes, to be written.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let (data, len) = (self.0.data, self.0.len);
-        // SAFETY: `len` initialised bytes follow the header. The builder holds the only count (I3) and is borrowed
+        // SAFETY: `len` initialised bytes follow the header (I4). The builder holds the only count (I3) and is borrowed
         // mutably, so nobody else looks at them.
         unsafe { std::slice::from_raw_parts_mut(data.as_ptr(), len) }
     }
@@ -150,10 +179,11 @@ impl FrameRef {
     fn free(&mut self) {
         // Acquire: pairs with the Release of every other holder's drop, so that their reads are over.
         fence(Ordering::Acquire);
-        let Some(layout) = layout_of(self.len) else { return };
-        // SAFETY: allocated with this layout by `allocate`; no count is left, so nobody looks at it (I1, I2). A `Frame`
-        // has nothing to drop.
-        unsafe { dealloc(self.0.as_ptr().cast(), layout) };
+        let Some(lines) = lines_of(self.len) else { return };
+        if let Some(frame) = spare::put(lines, self.0) {
+            // SAFETY: allocated with this layout by `allocate`; no count is left, so nobody looks at it (I1, I2).
+            unsafe { release(lines, frame) };
+        }
     }
 
     fn into_raw(self) -> *mut Frame {
@@ -165,7 +195,7 @@ impl Frame {
     /// A frame with a copy of `bytes`.
     #[cfg(test)]
     pub fn copy_of(bytes: &[u8]) -> FrameRef {
-        let mut builder = FrameBuilder::zeroed(bytes.len()).expect("memory");
+        let mut builder = FrameBuilder::new(bytes.len()).expect("memory");
         builder.bytes_mut().copy_from_slice(bytes);
         builder.freeze()
     }
@@ -384,7 +414,7 @@ impl Slots {
     }
 
     /// Empties slot `index`; what it held goes to `victims`. False when it was empty.
-    pub(super) fn unlink(&self, index: u32, charge: usize, victims: &mut Victims<'_>) -> bool {
+    pub(super) fn unlink(&self, index: u32, charge: usize, victims: &mut Victims) -> bool {
         let Some(slot) = self.frames.get(index as usize) else { return false };
         // Acquire: the frame may be dropped here in the end; pairs with the Release in `put`.
         let frame = slot.swap(ptr::null_mut(), Ordering::Acquire);
@@ -410,38 +440,39 @@ impl Drop for Slots {
     }
 }
 
-/// Counts taken out of slots on their way to `Retired`, where they arrive when this is dropped. Declare it before the
-/// shard's lock guard, so that it is dropped after it.
-pub(super) struct Victims<'r> {
-    retired: &'r Retired,
-    /// Most evictions have one victim: no vector for it.
-    first: Option<FrameRef>,
-    rest: Vec<FrameRef>,
+/// Frames of 4 KiB that wait in a shard.
+const VICTIMS_USUAL: usize = super::VICTIM_BYTES_MAX / 4096;
+
+/// Counts taken out of slots on their way to `Retired`. They belong there (I2): who drops this drops what readers may
+/// look at, so everyone who takes it out of a shard hands it to `retire`, and the cache's drop does.
+#[derive(Default)]
+pub(super) struct Victims {
+    frames: Vec<FrameRef>,
     bytes: usize,
 }
 
-impl<'r> Victims<'r> {
-    pub(super) fn new(retired: &'r Retired) -> Victims<'r> {
-        Victims { retired, first: None, rest: Vec::new(), bytes: 0 }
-    }
-
+impl Victims {
     fn add(&mut self, frame: FrameRef, charge: usize) {
+        if crate::base::planted!("cache-freed-at-once") {
+            return;
+        }
         self.bytes += charge;
-        match self.first {
-            None => self.first = Some(frame),
-            Some(_) => self.rest.push(frame),
+        if self.frames.is_empty() {
+            // Blocks of the usual size: one allocation for all that wait.
+            self.frames.reserve(VICTIMS_USUAL);
         }
+        self.frames.push(frame);
     }
-}
 
-impl Drop for Victims<'_> {
-    fn drop(&mut self) {
-        if let Some(frame) = self.first.take().filter(|_| !crate::base::planted!("cache-freed-at-once")) {
-            self.retired.retire(Box::new(frame), self.bytes);
-        }
-        if !self.rest.is_empty() {
-            // The whole weight went with the first; the two lists are dropped in the same turn of the reaper.
-            self.retired.retire(Box::new(std::mem::take(&mut self.rest)), 0);
+    /// Bytes charged for them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Hands them over. The reaper's list is locked: not under a shard's lock.
+    pub(super) fn retire(self, retired: &Retired) {
+        if !self.frames.is_empty() {
+            retired.retire(Box::new(self.frames), self.bytes);
         }
     }
 }

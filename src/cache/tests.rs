@@ -125,6 +125,80 @@ fn retired_bytes_stop_inserts_until_the_reaper_has_run() {
 }
 
 #[test]
+fn a_thread_that_evicts_frees_without_the_reaper() {
+    let (cache, retired) = new_cache(1 << 20, 1);
+    let slots = Slots::new(1000, &Arc::default()).unwrap();
+    let (mut most, mut freed) = (0, false);
+    // Tests beside this one hold pins for a while.
+    for index in (0..1000).cycle().take(2_000_000) {
+        cache.insert(&slots, index, frame(0, index, 4096), Priority::Data);
+        freed |= retired.bytes() < most;
+        most = most.max(retired.bytes());
+        if freed && most > 0 {
+            return;
+        }
+        if retired.bytes() > RETIRED_BYTES_MAX {
+            std::thread::yield_now();
+        }
+    }
+    panic!("{most} bytes were retired and none freed");
+}
+
+#[test]
+fn what_is_evicted_waits_in_its_shard_until_it_is_much_or_the_reaper_comes() {
+    let (cache, retired) = new_cache(1 << 20, 1);
+    let slots = Slots::new(1000, &Arc::default()).unwrap();
+    let mine = frame(slots.id(), 0, 100_000 - OVERHEAD_BYTES);
+    let small = |index| frame(slots.id(), index, 4096);
+    for index in 0..300 {
+        cache.insert(&slots, index, small(index), Priority::Data);
+        assert!(retired.bytes() == 0 || retired.bytes() >= VICTIM_BYTES_MAX, "{} handed on", retired.bytes());
+    }
+    assert!(retired.bytes() > 0);
+    let held = small(999);
+    cache.insert(&slots, 999, held.clone(), Priority::Data);
+    let rest = cache.frames();
+    cache.clear();
+    assert!(cache.drain(10_000), "nobody reads");
+    assert_eq!((FrameRef::count(&held), cache.frames(), FrameRef::count(&mine)), (1, 0, 1), "{rest} frames before");
+    // The last ones in a cache that goes are not freed under a reader.
+    for index in 0..260 {
+        cache.insert(&slots, index, small(index), Priority::Data);
+    }
+    let (guard, before) = (epoch::pin(), retired.bytes());
+    let seen = slots.load(259, &guard).unwrap();
+    drop(cache);
+    assert!(retired.bytes() > before, "what waited in the shard is handed on");
+    let word = mix(slots.id(), 259) as u8;
+    assert!(seen.bytes().iter().all(|&b| b == word), "not freed under a reader");
+    drop(guard);
+    drain(&retired);
+}
+
+#[test]
+fn what_was_freed_is_used_again_and_is_bounded() {
+    if cfg!(miri) {
+        return;
+    }
+    let mut again = 0;
+    for _ in 0..100 {
+        let first = frame(1, 1, 18_320);
+        let at = first.bytes().as_ptr().addr();
+        drop(first);
+        let mut builder = FrameBuilder::new(18_310).unwrap();
+        again += u32::from(builder.bytes().as_ptr().addr() == at);
+        builder.bytes_mut().fill(7);
+        assert!(builder.freeze().bytes().iter().all(|&b| b == 7));
+    }
+    assert!(again > 30, "{again} of 100 allocations were the one freed before");
+    let many: Vec<FrameRef> = (0..1000).map(|index| frame(2, index, 4096 + 64 * (index as usize % 16))).collect();
+    drop(many);
+    let kept = spare::bytes();
+    assert!(kept > 0 && kept < spare::SPARE_BYTES_MAX + (256 << 10), "{kept} bytes are kept");
+    release_spares();
+}
+
+#[test]
 fn the_budget_is_never_passed_and_clear_leaves_nothing() {
     let (cache, retired) = new_cache(1 << 20, 2);
     let tables: Vec<_> = (0..3).map(|_| Slots::new(1000, &Arc::default()).unwrap()).collect();

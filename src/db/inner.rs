@@ -42,6 +42,8 @@ pub struct DbInner {
     pub cache: Arc<Cache>,
     /// Open tables.
     pub tables: Arc<TableCache>,
+    /// So many bytes of tables have room in memory, cached by the system.
+    pub page_bytes_max: u64,
     /// The manifest.
     pub versions: VersionSet,
     /// The log and the way into the memtables.
@@ -149,6 +151,12 @@ impl DbInner {
                 mem.sealed.iter().skip(skip).chain(&mem.active).next().map(|m| m.first_segment)
             })
             .min()
+    }
+
+    /// Whether a read that misses is to have its surroundings read as well: when all tables together take at most half of
+    /// the memory. In a larger database they would only push each other out.
+    pub fn reads_around(&self) -> bool {
+        self.versions.table_bytes() <= self.page_bytes_max
     }
 
     /// Bytes of all memtables.

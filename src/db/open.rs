@@ -131,7 +131,7 @@ fn assemble(
     let settings = options.database(&versions.options())?;
     let parent = options.over(&versions.options())?;
     let retired = Arc::new(Retired::new());
-    let cache = Cache::new(CacheConfig { bytes: settings.cache_bytes, shards: 0 }, Arc::clone(&retired));
+    let cache = Cache::new(CacheConfig { bytes: settings.cache_bytes, shards: 0 }, Arc::default());
     let tables = TableCache::new(
         Arc::clone(&fs),
         path.clone(),
@@ -140,10 +140,7 @@ fn assemble(
         Arc::clone(&retired),
         settings.open_files_max,
     );
-    let keyspaces = Keyspaces::default();
-    for record in versions.keyspaces() {
-        keyspaces.insert(open_keyspace(&keyspaces, &parent, &record)?);
-    }
+    let keyspaces = open_keyspaces(&versions, &parent)?;
     let default_keyspace = keyspaces
         .by_id(KeyspaceId::DEFAULT)
         .ok_or_else(|| Error::corruption(format!("{}: the manifest names no default keyspace", path.display())))?;
@@ -162,6 +159,7 @@ fn assemble(
     };
     let db = Arc::new(DbInner {
         database: versions.database(),
+        page_bytes_max: fs.memory_bytes() / 2,
         status: Status::new(settings.is_read_only()),
         options: settings,
         open_options: parent,
@@ -189,6 +187,14 @@ fn assemble(
         remove_leftovers(&db);
     }
     Ok(db)
+}
+
+fn open_keyspaces(versions: &VersionSet, parent: &Options) -> Result<Keyspaces> {
+    let keyspaces = Keyspaces::default();
+    for record in versions.keyspaces() {
+        keyspaces.insert(open_keyspace(&keyspaces, parent, &record)?);
+    }
+    Ok(keyspaces)
 }
 
 /// Up to here everything is in tables that a durable manifest names.

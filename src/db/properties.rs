@@ -42,7 +42,11 @@ static ROWS: &[Row] = &[
     gauge(
         "memory.bytes",
         "Bytes of memtables, also of one kept for the next, block cache and what waits for readers.",
-        |db, _| db.memtable_bytes() + db.log.arenas.bytes() + (db.cache.bytes() + db.retired.bytes()) as u64,
+        |db, _| {
+            db.memtable_bytes()
+                + db.log.arenas.bytes()
+                + (db.cache.bytes() + db.cache.retired_bytes() + db.retired.bytes()) as u64
+        },
     ),
     gauge("disk.bytes", "Bytes of tables and log.", |db, ks| {
         ks.iter().map(table_bytes).sum::<u64>() + db.log.bytes() + db.log.pool.spare_bytes()

@@ -3,7 +3,8 @@
 //! Invariants
 //! - I1  The SuperVersion is loaded first, the visible sequence second (see `state`).
 //! - I2  Under the pin there is no I/O and no wait; the first block that is not in memory makes the call take a count of
-//!   the SuperVersion, unpin, and finish under that count.
+//!   the SuperVersion, unpin, and finish under that count. The block is read at once when it is the SuperVersion of the
+//!   lookup; else the lookup begins again with the new one.
 //! - I3  A value over `COPY_PINNED_MAX` is counted before it is handed on, so that a pin stays short.
 //!
 //! Threads: any. Failure: I/O and corruption are answered, never taken for "not found".
@@ -16,7 +17,7 @@ use crate::base::ids::SeqNo;
 use crate::base::key::{EntryKind, KEY_LEN_MAX, key_hash};
 use crate::cache::{Frame, FrameRef};
 use crate::error::{Code, Error, Result};
-use crate::sstable::{Lookup, ReadMode, TableReader};
+use crate::sstable::{BlockAt, Lookup, ReadMode, TableReader};
 use crate::version::TableHandle;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
@@ -64,8 +65,14 @@ enum Pinned<'g> {
     Memory(&'g [u8]),
     Cached(&'g [u8], &'g Frame),
     Absent,
-    Storage,
+    /// To be finished with reads; the block that is missing, and its table, if that is known.
+    Storage(Option<Missed<'g>>),
 }
+
+type Missed<'g> = (&'g TableHandle, BlockAt);
+
+/// A missing block of a table, counted.
+type Counted = (Arc<TableReader>, BlockAt);
 
 impl Get<'_> {
     /// Finds `key` and hands its value to `f`; `None` when there is none.
@@ -78,13 +85,21 @@ impl Get<'_> {
             crate::base::planted!("bound-before-view").then(|| (self.db.log.visible(), std::thread::yield_now()).0);
         let view = self.keyspace.load(&guard);
         let bound = self.snapshot.or(early).unwrap_or_else(|| self.db.log.visible());
-        match lookup_pinned(view, key, hash, bound, self.mode, &guard) {
+        let missed = match lookup_pinned(view, key, hash, bound, self.mode, &guard) {
             Pinned::Absent => return Ok(None),
             Pinned::Memory(bytes) if bytes.len() <= COPY_PINNED_MAX => return Ok(Some(f(Source::Memory(bytes)))),
             Pinned::Cached(bytes, frame) if bytes.len() <= COPY_PINNED_MAX => {
                 return Ok(Some(f(Source::Cached(bytes, frame, &guard))));
             }
-            Pinned::Memory(_) | Pinned::Cached(..) | Pinned::Storage => {}
+            Pinned::Storage(missed) => missed,
+            Pinned::Memory(_) | Pinned::Cached(..) => None,
+        };
+        // With a count of the very view that was looked through, the answer as of `bound` is still to be found in it.
+        if let Some(counted) = missed.and_then(|missed| count(missed, &guard))
+            && let Some(view) = self.keyspace.count_of(view, &guard)
+        {
+            drop(guard);
+            return self.with_missed(&view, counted, key, hash, bound, f);
         }
         drop(guard);
         // A newer SuperVersion may lack what was shadowed since: take it first and its own visible sequence second (I1).
@@ -118,7 +133,15 @@ impl Get<'_> {
             Pinned::Cached(bytes, frame) if bytes.len() <= COPY_PINNED_MAX => {
                 Ok(Some(f(Source::Cached(bytes, frame, &guard))))
             }
-            Pinned::Cached(..) | Pinned::Storage => {
+            Pinned::Storage(missed) => {
+                let counted = missed.and_then(|missed| count(missed, &guard));
+                drop(guard);
+                match counted {
+                    Some(counted) => self.with_missed(view, counted, key, hash, bound, f),
+                    None => self.with_counted(view, key, hash, bound, f),
+                }
+            }
+            Pinned::Cached(..) => {
                 drop(guard);
                 self.with_counted(view, key, hash, bound, f)
             }
@@ -151,6 +174,31 @@ impl Get<'_> {
         each(&|reader, key, hash| reader.prefetch_block(key, hash, &guard));
     }
 
+    /// Goes on with the block that a lookup of `key` in `view` as of `bound` missed: nothing newer lies before it.
+    #[cold]
+    fn with_missed<R>(
+        &self,
+        view: &Arc<SuperVersion>,
+        missed: Counted,
+        key: &[u8],
+        hash: u64,
+        bound: SeqNo,
+        f: impl FnOnce(Source<'_>) -> R,
+    ) -> Result<Option<R>> {
+        self.check_deadline()?;
+        let (reader, block) = missed;
+        match reader.get_in(block, key, hash, bound, self.block_mode())? {
+            Some(value) if value.kind == EntryKind::Put => Ok(Some(f(Source::Counted(value.frame, value.range)))),
+            Some(_) => Ok(None),
+            // The filter was wrong, or the versions of the key go on in the next block.
+            None => self.with_counted(view, key, hash, bound, f),
+        }
+    }
+
+    fn block_mode(&self) -> ReadMode {
+        ReadMode { read_around: self.db.reads_around(), ..self.mode }
+    }
+
     #[cold]
     fn with_counted<R>(
         &self,
@@ -167,11 +215,12 @@ impl Get<'_> {
                 return Ok((found.kind == EntryKind::Put).then(|| f(Source::Memory(found.value))));
             }
         }
+        let mode = self.block_mode();
         let found = for_each_table(view, key, |handle| {
             if let Err(error) = self.check_deadline() {
                 return ControlFlow::Break(Err(error));
             }
-            match self.db.tables.reader(handle).and_then(|reader| reader.get(key, hash, bound, self.mode)) {
+            match self.db.tables.reader(handle).and_then(|reader| reader.get(key, hash, bound, mode)) {
                 Ok(None) => ControlFlow::Continue(()),
                 Ok(Some(value)) => ControlFlow::Break(Ok(value)),
                 Err(error) => ControlFlow::Break(Err(error)),
@@ -182,6 +231,10 @@ impl Get<'_> {
             _ => Ok(None),
         }
     }
+}
+
+fn count((handle, block): Missed<'_>, guard: &Guard) -> Option<Counted> {
+    Some((handle.count_under(guard)?, block))
 }
 
 /// Refuses keys that can never have been written.
@@ -211,7 +264,7 @@ fn lookup_pinned<'g>(
         }
     }
     if mode.verify_checksums {
-        return Pinned::Storage;
+        return Pinned::Storage(None);
     }
     if !view.version.levels()[0].files().is_empty() {
         // Several tables will be asked: their filter lines come together instead of one after the other.
@@ -223,10 +276,10 @@ fn lookup_pinned<'g>(
         });
     }
     let found = for_each_table(view, key, |handle| match handle.peek(guard) {
-        None => ControlFlow::Break(Pinned::Storage),
+        None => ControlFlow::Break(Pinned::Storage(None)),
         Some(reader) => match reader.lookup(key, hash, bound, guard) {
             Lookup::Absent => ControlFlow::Continue(()),
-            Lookup::NeedBlock => ControlFlow::Break(Pinned::Storage),
+            Lookup::NeedBlock(at) => ControlFlow::Break(Pinned::Storage(at.map(|at| (&**handle, at)))),
             Lookup::Found { kind: EntryKind::Put, value, frame, .. } => {
                 ControlFlow::Break(Pinned::Cached(value, frame))
             }

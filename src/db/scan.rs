@@ -109,6 +109,7 @@ impl Scan {
         let bound = snapshot
             .filter(|_| !crate::base::planted!("iterator-forgets-snapshot"))
             .unwrap_or_else(|| db.log.visible());
+        let mode = ReadMode { read_around: db.reads_around(), ..mode };
         let cursor = open_cursor(db, &view, View::Newest(bound), &bounds, mode)?;
         Ok(Scan { cursor, bounds, place: Place::Fresh, max_skip, failure: None })
     }

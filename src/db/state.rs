@@ -119,6 +119,12 @@ impl KeyspaceState {
         self.super_version.get(&guard)
     }
 
+    /// A count of `view`, which was loaded under this pin; `None` when another one was published since.
+    pub fn count_of(&self, view: &SuperVersion, guard: &Guard) -> Option<Arc<SuperVersion>> {
+        let now = self.super_version.get(guard);
+        std::ptr::eq(&raw const *now, view).then_some(now)
+    }
+
     /// Publishes a SuperVersion of the memtables in `mem` and `version` (`None`: the present tables).
     pub fn publish(&self, mem: &MemState, version: Option<Arc<Version>>, retired: &Retired) {
         let version = version.unwrap_or_else(|| Arc::clone(&self.get().version));

@@ -12,7 +12,7 @@
 
 use super::tree::{Entry, Tree};
 use super::{File, Fs, FsKind, Lock, MappedLog, Metadata, OpenMode};
-use crate::base::sync::{AtomicBool, Mutex, Ordering, RwLock};
+use crate::base::sync::{AtomicBool, AtomicU64, Mutex, Ordering, RwLock};
 use crate::error::{Code, Error, Result};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -30,6 +30,14 @@ pub struct MemFs {
     tree: Arc<Mutex<Tree<Bytes>>>,
     locks: Locks,
     mappable: Arc<AtomicBool>,
+    hints: Arc<Hints>,
+}
+
+/// What tests of hints to the kernel set and see. Relaxed everywhere.
+#[derive(Default)]
+struct Hints {
+    memory_bytes: AtomicU64,
+    prefetched: AtomicU64,
 }
 
 #[cold]
@@ -50,7 +58,8 @@ impl MemFs {
     }
 
     pub(super) fn from_tree(tree: Tree<Bytes>) -> MemFs {
-        MemFs { tree: Arc::new(Mutex::new(tree)), locks: Locks::default(), mappable: Arc::new(AtomicBool::new(true)) }
+        let mappable = Arc::new(AtomicBool::new(true));
+        MemFs { tree: Arc::new(Mutex::new(tree)), locks: Locks::default(), mappable, hints: Arc::default() }
     }
 
     /// The names and a copy of every file's bytes.
@@ -93,6 +102,16 @@ impl MemFs {
         self.mappable.store(kind == FsKind::Mappable, Ordering::Relaxed);
     }
 
+    /// What `memory_bytes` answers: 0 at first.
+    pub fn set_memory_bytes(&self, bytes: u64) {
+        self.hints.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that `prefetch` was called for.
+    pub fn prefetched(&self) -> u64 {
+        self.hints.prefetched.load(Ordering::Relaxed)
+    }
+
     /// The bytes of a file.
     pub fn read_file(&self, path: &Path) -> Result<Vec<u8>> {
         Ok(self.bytes(path)?.read().clone())
@@ -130,8 +149,8 @@ impl Fs for MemFs {
         } else {
             self.bytes(path)?
         };
-        let (writable, mappable) = (mode != OpenMode::Read, self.mappable.clone());
-        Ok(Arc::new(MemFile { bytes, path: path.to_owned(), writable, mappable }))
+        let (writable, mappable, hints) = (mode != OpenMode::Read, self.mappable.clone(), self.hints.clone());
+        Ok(Arc::new(MemFile { bytes, path: path.to_owned(), writable, mappable, hints }))
     }
 
     fn metadata(&self, path: &Path) -> Result<Option<Metadata>> {
@@ -193,6 +212,10 @@ impl Fs for MemFs {
     fn free_bytes(&self, _dir: &Path) -> u64 {
         u64::MAX
     }
+
+    fn memory_bytes(&self) -> u64 {
+        self.hints.memory_bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// The locks of an in-memory file system: path to (exclusive, how many).
@@ -247,6 +270,7 @@ struct MemFile {
     path: PathBuf,
     writable: bool,
     mappable: Arc<AtomicBool>,
+    hints: Arc<Hints>,
 }
 
 /// `offset + len` as an index, EFBIG when there is none.
@@ -318,7 +342,9 @@ impl File for MemFile {
         self.grown("fallocate", offset, len).map(|_| ())
     }
 
-    fn prefetch(&self, _offset: u64, _len: u64) {}
+    fn prefetch(&self, _offset: u64, len: u64) {
+        self.hints.prefetched.fetch_add(len, Ordering::Relaxed);
+    }
 
     fn map_log(&self, len: u64) -> Result<Box<dyn MappedLog>> {
         // Relaxed: a setting of tests.

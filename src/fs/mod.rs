@@ -76,6 +76,10 @@ pub trait Fs: Send + Sync {
     fn kind(&self, dir: &Path) -> FsKind;
     /// Bytes free for this process on the file system of `dir`; `u64::MAX` where unknown.
     fn free_bytes(&self, dir: &Path) -> u64;
+    /// Bytes of memory in which pages of files may stay; 0 where there are none or nobody knows.
+    fn memory_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// An open file. Positions are explicit; no call moves a shared cursor. Short transfers and EINTR are retried inside.

@@ -140,6 +140,10 @@ impl Fs for PosixFs {
     fn free_bytes(&self, dir: &Path) -> u64 {
         sys::statfs(dir).map_or(u64::MAX, |(_, free)| free)
     }
+
+    fn memory_bytes(&self) -> u64 {
+        sys::memory_bytes()
+    }
 }
 
 #[cfg(test)]

@@ -163,7 +163,7 @@ impl Blocks {
             (handle.offset, (handle.offset + len).min(self.table.top.index_at))
         };
         self.read_bytes = (self.read_bytes * 2).min(READ_MAX);
-        let mut frame = FrameBuilder::zeroed((end - at) as usize)?;
+        let mut frame = FrameBuilder::new((end - at) as usize)?;
         self.table.file.read_exact_at(frame.bytes_mut(), at)?;
         if self.all && end < self.table.top.index_at {
             self.table.file.prefetch(end, u64::from(READ_MAX).min(self.table.top.index_at - end));

@@ -19,6 +19,7 @@ mod properties;
 mod reader;
 mod salvage;
 mod simd;
+mod stretches;
 mod survey;
 mod writer;
 
@@ -90,6 +91,9 @@ pub struct ReadMode {
     pub verify_checksums: bool,
     /// Bytes to read ahead in scans; 0 lets the cursor choose.
     pub readahead_bytes: u32,
+    /// Have the kernel read the surroundings of a block that is read from the file, once: for databases that fit into
+    /// memory.
+    pub read_around: bool,
 }
 
 /// A value inside a frame, counted.
@@ -103,6 +107,13 @@ pub struct TableValue {
     pub frame: FrameRef,
     /// Where in the block's bytes the value lies.
     pub range: Range<usize>,
+}
+
+/// A data block of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockAt {
+    block: u32,
+    handle: format::Handle,
 }
 
 /// The answer of a lookup that does no I/O.
@@ -120,8 +131,9 @@ pub enum Lookup<'g> {
     },
     /// Not in this table.
     Absent,
-    /// A block that is not in the cache is needed: finish with `TableReader::get`, unpinned.
-    NeedBlock,
+    /// A block that is not in the cache is needed, unpinned: where it is the first data block that may hold the key, this
+    /// says which, for `TableReader::get_in`; else finish with `TableReader::get`.
+    NeedBlock(Option<BlockAt>),
 }
 
 #[cfg(test)]

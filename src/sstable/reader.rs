@@ -16,19 +16,46 @@ use super::format::{
 };
 use super::index::{IndexLayout, TopIndex};
 use super::properties::{self, PROPERTIES_MAX};
-use super::{Lookup, Owner, ReadMode, TableSummary, TableValue};
+use super::stretches::Stretches;
+use super::{BlockAt, Lookup, Owner, ReadMode, TableSummary, TableValue};
 use crate::base::compress::Compression;
 use crate::base::epoch::Guard;
 use crate::base::ids::{FileIdentity, SeqNo};
 use crate::base::iter::View;
+use crate::base::sync::{AtomicBool, Ordering};
 use crate::cache::{Cache, FrameBuilder, FrameRef, Priority, Slots};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::fs::File;
+use std::cell::Cell;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes read at the end of a file by `open`: most tables have footer, properties and top index in them.
 const TAIL_BYTES: u64 = 8192;
+
+/// Packed blocks up to this are read into the thread's buffer.
+const SCRATCH_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Where packed blocks are read to. Taken out while it is used.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `f` with `len` bytes that say nothing.
+fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [u8]) -> Result<R>) -> Result<R> {
+    // A thread that is ending has none left.
+    let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    if buffer.len() < len {
+        let more = len - buffer.len();
+        buffer
+            .try_reserve_exact(more)
+            .map_err(|_| Error::new(Code::NoMem, format!("no memory for a block of {len} bytes")))?;
+        buffer.resize(len, 0);
+    }
+    let answer = f(&mut buffer[..len]);
+    let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
+    answer
+}
 
 /// An open table.
 pub struct TableReader {
@@ -38,6 +65,9 @@ pub struct TableReader {
     pub(super) slots: Arc<Slots>,
     pub(super) top: TopIndex,
     pub(super) footer: Footer,
+    stretches: Stretches,
+    /// Whether the data block read last was not packed.
+    is_raw: AtomicBool,
     summary: TableSummary,
     owner: Option<Owner>,
 }
@@ -118,7 +148,8 @@ impl TableReader {
             u64::from(top.blocks) + u64::from(top.partitions()) + top.filter.map_or(0, |f| f.partitions().into());
         let frames = u32::try_from(frames).map_err(|_| Error::corruption(format!("{frames} blocks")))?;
         let slots = cache.slots(frames)?;
-        Ok(TableReader { file, identity, cache, slots, top, footer, summary, owner })
+        let (stretches, is_raw) = (Stretches::new(size), AtomicBool::new(false));
+        Ok(TableReader { file, identity, cache, slots, top, footer, stretches, is_raw, summary, owner })
     }
 
     /// Looks `key` up in cached blocks only; any number of threads, no lock, no count.
@@ -126,21 +157,23 @@ impl TableReader {
     pub fn lookup<'g>(&'g self, key: &[u8], hash: u64, bound: SeqNo, guard: &'g Guard) -> Lookup<'g> {
         if let Some(filter) = self.top.filter {
             let slot = self.top.filter_slot(filter.partition_of(hash));
-            let Some(frame) = self.cache.peek(&self.slots, slot, guard) else { return Lookup::NeedBlock };
+            let Some(frame) = self.cache.peek(&self.slots, slot, guard) else { return Lookup::NeedBlock(None) };
             if !filter.may_contain(frame.bytes(), hash) {
                 return Lookup::Absent;
             }
         }
         let Some(partition) = self.top.find(key) else { return Lookup::Absent };
         let Some(frame) = self.cache.peek(&self.slots, self.top.blocks + partition, guard) else {
-            return Lookup::NeedBlock;
+            return Lookup::NeedBlock(None);
         };
+        let index_bytes = frame.bytes();
         let index = IndexLayout::parse(frame.bytes());
         let Some(at) = index.find(frame.bytes(), key) else { return Lookup::Absent };
         let mut block = index.first_block + at as u32;
         loop {
             let Some(frame) = self.cache.peek_ahead(&self.slots, block, HEAD_LINES, guard) else {
-                return Lookup::NeedBlock;
+                let is_first = block == index.first_block + at as u32;
+                return Lookup::NeedBlock(is_first.then(|| BlockAt { block, handle: index.handle(index_bytes, at) }));
             };
             let bytes = frame.bytes();
             let layout = BlockLayout::parse(bytes, 0);
@@ -192,6 +225,20 @@ impl TableReader {
         }
     }
 
+    /// The newest version of `key` at or below `bound` in the block that `lookup` missed. `None`: there is none in that
+    /// block, of which `get` knows whether there are more. Unpinned.
+    pub fn get_in(
+        &self,
+        missed: BlockAt,
+        key: &[u8],
+        hash: u64,
+        bound: SeqNo,
+        mode: ReadMode,
+    ) -> Result<Option<TableValue>> {
+        let LoadedBlock { frame, layout } = self.data_block(missed.block, missed.handle, mode)?;
+        Ok(value_in(frame, layout, key, hash, bound).ok())
+    }
+
     /// Looks `key` up, reading what is not cached. Unpinned.
     pub fn get(&self, key: &[u8], hash: u64, bound: SeqNo, mode: ReadMode) -> Result<Option<TableValue>> {
         if let Some(filter) = self.top.filter {
@@ -207,13 +254,11 @@ impl TableReader {
         loop {
             let block = index.first_block + at as u32;
             let LoadedBlock { frame, layout } = self.data_block(block, index.handle(index_frame.bytes(), at), mode)?;
-            let bytes = frame.bytes();
-            if let Some(i) = layout.find(bytes, key, hash as u8, bound.0) {
-                let (seq, kind) = (SeqNo(layout.seq(bytes, i)), layout.kind(bytes, i));
-                let range = layout.value_range(bytes, i);
-                return Ok(Some(TableValue { seq, kind, frame, range }));
-            }
-            if block + 1 == self.top.blocks || !layout.goes_on(bytes, key) {
+            let frame = match value_in(frame, layout, key, hash, bound) {
+                Ok(value) => return Ok(Some(value)),
+                Err(frame) => frame,
+            };
+            if block + 1 == self.top.blocks || !layout.goes_on(frame.bytes(), key) {
                 return Ok(None);
             }
             at += 1;
@@ -256,6 +301,7 @@ impl TableReader {
         {
             return Ok(frame);
         }
+        self.ask_around(self.top.handle(p), mode);
         let frame = self.read_index(p)?;
         Ok(self.keep(slot, frame, Priority::Meta, mode))
     }
@@ -284,9 +330,10 @@ impl TableReader {
         }
         let Some(filter) = self.top.filter else { return Err(Error::invalid("a table without a filter")) };
         let handle = self.top.filter_handle(filter, p);
+        self.ask_around(handle, mode);
         let load = || -> Result<FrameRef> {
             // The lines begin at a whole cache line of the frame.
-            let mut frame = FrameBuilder::zeroed(handle.len as usize + LINE_BYTES)?;
+            let mut frame = FrameBuilder::new(handle.len as usize + LINE_BYTES)?;
             let at = lines_at(frame.bytes());
             let block = &mut frame.bytes_mut()[at..at + handle.len as usize];
             self.file.read_exact_at(block, handle.offset)?;
@@ -307,12 +354,10 @@ impl TableReader {
             let layout = BlockLayout::parse(frame.bytes(), 0);
             return Ok(LoadedBlock { frame, layout });
         }
+        self.ask_around(handle, mode);
         let load = || -> Result<(FrameRef, BlockLayout)> {
-            let frame = self.read(handle)?;
-            let stored = check_block(self.identity, handle.offset, BlockKind::Data, frame.bytes())?;
-            // A raw block stays where it was read to, trailer and all: no copy.
-            let frame = if stored.codec == Compression::None { frame } else { unpack(stored, frame.bytes())? };
-            let layout = BlockLayout::validate(frame.bytes(), 0..stored.payload_len)?;
+            let (frame, payload_len) = self.read_data(handle)?;
+            let layout = BlockLayout::validate(frame.bytes(), 0..payload_len)?;
             Ok((frame.freeze(), layout))
         };
         let (frame, layout) = load().map_err(|e| self.context(&e, "data block", handle.offset))?;
@@ -347,6 +392,12 @@ impl TableReader {
         Ok(loaded)
     }
 
+    fn ask_around(&self, handle: Handle, mode: ReadMode) {
+        if mode.read_around {
+            self.stretches.ask_around(&*self.file, handle);
+        }
+    }
+
     fn keep(&self, slot: u32, frame: FrameRef, priority: Priority, mode: ReadMode) -> FrameRef {
         // With `verify_checksums` the caller wants the bytes just checked, not those another thread put there.
         if mode.verify_checksums {
@@ -355,11 +406,51 @@ impl TableReader {
         self.cache.insert(&self.slots, slot, frame, priority)
     }
 
+    /// The data block at `handle`, checked and unpacked, and the length of its payload. Packed bytes are read into a
+    /// buffer that the thread keeps: the processor has it near, and no allocation is made for them.
+    fn read_data(&self, handle: Handle) -> Result<(FrameBuilder, usize)> {
+        let check = |bytes: &[u8]| check_block(self.identity, handle.offset, BlockKind::Data, bytes);
+        let len = handle.len as usize;
+        // Relaxed: a hint, from the block read last.
+        if self.is_raw.load(Ordering::Relaxed) || len > SCRATCH_MAX {
+            // A raw block stays where it was read to, trailer and all: no copy.
+            let frame = self.read(handle)?;
+            let stored = check(frame.bytes())?;
+            if stored.codec == Compression::None {
+                return Ok((frame, stored.payload_len));
+            }
+            self.is_raw.store(false, Ordering::Relaxed);
+            return Ok((unpack(stored, frame.bytes())?, stored.payload_len));
+        }
+        with_scratch(len, |bytes| {
+            self.file.read_exact_at(bytes, handle.offset)?;
+            let stored = check(bytes)?;
+            if stored.codec == Compression::None {
+                self.is_raw.store(true, Ordering::Relaxed);
+            }
+            Ok((unpack(stored, bytes)?, stored.payload_len))
+        })
+    }
+
     pub(super) fn read(&self, handle: Handle) -> Result<FrameBuilder> {
-        let mut frame = FrameBuilder::zeroed(handle.len as usize)?;
+        let mut frame = FrameBuilder::new(handle.len as usize)?;
         self.file.read_exact_at(frame.bytes_mut(), handle.offset)?;
         Ok(frame)
     }
+}
+
+/// The newest version of `key` at or below `bound` in a block; the frame back if there is none.
+fn value_in(
+    frame: FrameRef,
+    layout: BlockLayout,
+    key: &[u8],
+    hash: u64,
+    bound: SeqNo,
+) -> std::result::Result<TableValue, FrameRef> {
+    let bytes = frame.bytes();
+    let Some(i) = layout.find(bytes, key, hash as u8, bound.0) else { return Err(frame) };
+    let (seq, kind, range) = (SeqNo(layout.seq(bytes, i)), layout.kind(bytes, i), layout.value_range(bytes, i));
+    Ok(TableValue { seq, kind, frame, range })
 }
 
 /// The payload of a block of properties or top index.
@@ -373,7 +464,7 @@ fn decode_meta(identity: FileIdentity, offset: u64, kind: BlockKind, mut bytes: 
 }
 
 pub(super) fn unpack(stored: Stored, bytes: &[u8]) -> Result<FrameBuilder> {
-    let mut payload = FrameBuilder::zeroed(stored.payload_len)?;
+    let mut payload = FrameBuilder::new(stored.payload_len)?;
     stored.codec.decompress(&bytes[..stored.stored_len], payload.bytes_mut())?;
     Ok(payload)
 }

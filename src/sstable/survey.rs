@@ -15,7 +15,8 @@ use crate::error::{Error, Result};
 /// Bytes read at a time for the whole-file checksum.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Every read goes to the file and leaves the cache alone.
-const FROM_FILE: ReadMode = ReadMode { no_fill_cache: true, verify_checksums: true, readahead_bytes: 0 };
+const FROM_FILE: ReadMode =
+    ReadMode { no_fill_cache: true, verify_checksums: true, readahead_bytes: 0, read_around: false };
 
 /// What a walk over all entries counts and remembers.
 #[derive(Default)]

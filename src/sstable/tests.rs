@@ -1,6 +1,7 @@
 //! Test doubles of the table tests: a file in memory, a table made of a model, random numbers.
 
 mod damage;
+mod missed;
 mod model;
 mod speed;
 
@@ -25,6 +26,8 @@ pub(super) const IDENTITY: FileIdentity = FileIdentity { database: 0x1234_5678_9
 pub(super) struct MemFile {
     bytes: RwLock<Vec<u8>>,
     reads: AtomicU64,
+    /// What was asked for ahead: offset and length.
+    pub(super) prefetched: RwLock<Vec<(u64, u64)>>,
     /// Every read fails.
     pub(super) broken: AtomicBool,
 }
@@ -79,7 +82,9 @@ impl File for MemFile {
     fn allocate(&self, _offset: u64, _len: u64) -> Result<()> {
         Ok(())
     }
-    fn prefetch(&self, _offset: u64, _len: u64) {}
+    fn prefetch(&self, offset: u64, len: u64) {
+        self.prefetched.write().push((offset, len));
+    }
     fn map_log(&self, _len: u64) -> Result<Box<dyn MappedLog>> {
         Err(Error::new(Code::Unsupported, "no mapping"))
     }

@@ -57,6 +57,11 @@ impl State {
         encoder.finish()
     }
 
+    /// Bytes of all of them.
+    pub fn table_bytes(&self) -> u64 {
+        self.keyspaces.values().flat_map(|k| k.version.levels()).map(|level| level.bytes()).sum()
+    }
+
     /// All tables of all keyspaces.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<TableHandle>> {
         self.keyspaces.values().flat_map(|k| k.version.tables().map(|(_, table)| table))

@@ -126,6 +126,11 @@ impl<R: Send + Sync + 'static> TableHandle<R> {
         Some(reader)
     }
 
+    /// The same under a pin that is there already.
+    pub fn count_under(&self, guard: &Guard) -> Option<Arc<R>> {
+        self.reader.get(guard)
+    }
+
     /// Marks it recently used. The load first: in the steady state the line stays shared between processors.
     #[inline]
     pub(super) fn touch(&self) {

@@ -92,6 +92,8 @@ pub struct VersionSet {
     manifest: AtomicU64,
     drawn: Mutex<Drawn>,
     state: Mutex<Arc<State>>,
+    /// Bytes of all tables of the state in force. Relaxed: a figure.
+    table_bytes: AtomicU64,
     log: Mutex<Log>,
 }
 
@@ -164,6 +166,7 @@ impl VersionSet {
             next_file: AtomicU64::new(next_file),
             manifest: AtomicU64::new(manifest.0),
             drawn: Mutex::new(Drawn { next: state.next_keyspace, open: BTreeSet::new() }),
+            table_bytes: AtomicU64::new(state.table_bytes()),
             state: Mutex::new(Arc::new(state)),
             log: Mutex::new(Log { writer: None, is_durable, rotate_at: 0, stale: Vec::new(), suspects: Vec::new() }),
         }
@@ -251,6 +254,7 @@ impl VersionSet {
         if crate::base::planted!("table-removed-while-read") {
             gone.iter().for_each(|table| self.queue.push(table.meta().number));
         }
+        self.table_bytes.store(state.table_bytes(), Ordering::Relaxed);
         *self.state.lock() = Arc::new(state);
         let mut drawn = self.drawn.lock();
         edit.created.iter().for_each(|(id, ..)| {
@@ -469,6 +473,11 @@ impl VersionSet {
     /// remember (or the next open's: it is an orphan then).
     pub fn take_obsolete(&self) -> Vec<FileNumber> {
         self.queue.take()
+    }
+
+    /// Bytes of all tables that the state in force names.
+    pub fn table_bytes(&self) -> u64 {
+        self.table_bytes.load(Ordering::Relaxed)
     }
 
     /// Every table number that the state in force names (for the removal of orphans at open, before any job runs).

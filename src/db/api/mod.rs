@@ -453,7 +453,7 @@ impl PinnedValue {
             }
             // A memtable lives only as long as its SuperVersion: the value gets a block of its own.
             Source::Memory(bytes) => {
-                let mut copy = FrameBuilder::zeroed(bytes.len())?;
+                let mut copy = FrameBuilder::new(bytes.len())?;
                 copy.bytes_mut().copy_from_slice(bytes);
                 Ok(PinnedValue { range: 0..bytes.len(), frame: copy.freeze() })
             }

@@ -59,6 +59,7 @@ impl ReadOptions {
             no_fill_cache: self.no_fill_cache,
             verify_checksums: self.verify_checksums,
             readahead_bytes: self.readahead_bytes,
+            read_around: false,
         }
     }
 }

@@ -98,13 +98,16 @@ pub fn reap(db: &DbInner) {
     // Acquire: pairs with the Release in `stop_reaper`.
     while !db.background.reaper_stopping.load(Ordering::Acquire) {
         db.retired.run_once();
+        db.cache.reap();
         remove_obsolete(db);
         held.look(db, TRIM_PAUSE);
-        let pause = if db.retired.pending() > 0 { Duration::from_millis(10) } else { Duration::from_millis(100) };
+        let is_pending = db.retired.pending() > 0 || db.cache.retired_bytes() > 0;
+        let pause = if is_pending { Duration::from_millis(10) } else { Duration::from_millis(100) };
         db.retired.wait(pause);
     }
     // What is retired may hold the cache, which holds this list: nothing must be left.
     db.retired.drain(1000);
+    db.cache.drain(1000);
     remove_obsolete(db);
     held.look(db, Duration::ZERO);
 }
@@ -122,9 +125,10 @@ struct Held {
 
 impl Held {
     fn look(&mut self, db: &DbInner, pause: Duration) {
-        let now = db.cache.bytes() + db.retired.bytes();
+        let now = db.cache.bytes() + db.cache.retired_bytes() + db.retired.bytes();
         self.most = self.most.max(now);
         if now + TRIM_BYTES <= self.most && self.trimmed.elapsed() >= pause {
+            crate::cache::release_spares();
             crate::fs::posix::trim_memory();
             self.most = now;
             self.trimmed = clock::now();

@@ -134,6 +134,8 @@ fn folders_and_names() {
     let seen = PosixFs.metadata(&sub.join("b")).expect("metadata").expect("there");
     assert_eq!(seen, Metadata { is_dir: false, is_file: true, len: 1 });
     assert!(PosixFs.free_bytes(&sub) > 0);
+    let memory = PosixFs.memory_bytes();
+    assert!((1 << 20..1 << 60).contains(&memory), "{memory} bytes of memory");
     PosixFs.remove(&sub.join("b")).expect("unlink");
     PosixFs.remove_dir(&sub).expect("rmdir");
     assert!(PosixFs.metadata(&sub).expect("metadata").is_none());
