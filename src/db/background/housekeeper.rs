@@ -94,7 +94,7 @@ fn bound_log(db: &DbInner) {
 
 /// The reaper's body: the only thread that hands garbage to the epoch and removes files.
 pub fn reap(db: &DbInner) {
-    let mut held = Held { most: 0, trimmed: clock::now() };
+    let mut held = Held { most: 0, trimmed: clock::now(), is_due_again: false };
     // Acquire: pairs with the Release in `stop_reaper`.
     while !db.background.reaper_stopping.load(Ordering::Acquire) {
         db.retired.run_once();
@@ -121,17 +121,21 @@ const TRIM_PAUSE: Duration = Duration::from_secs(1);
 struct Held {
     most: usize,
     trimmed: Instant,
+    /// The last trim is to be followed by one more: what the jobs that emptied the cache used is freed a little later.
+    is_due_again: bool,
 }
 
 impl Held {
     fn look(&mut self, db: &DbInner, pause: Duration) {
         let now = db.cache.bytes() + db.cache.retired_bytes() + db.retired.bytes();
         self.most = self.most.max(now);
-        if now + TRIM_BYTES <= self.most && self.trimmed.elapsed() >= pause {
+        let is_less = now + TRIM_BYTES <= self.most;
+        if (is_less || self.is_due_again) && self.trimmed.elapsed() >= pause {
             crate::cache::release_spares();
             crate::fs::posix::trim_memory();
             self.most = now;
             self.trimmed = clock::now();
+            self.is_due_again = is_less;
         }
     }
 }
