@@ -107,6 +107,7 @@ impl Parcel {
 /// The threads that insert.
 struct Crew<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
+    is_started: bool,
     waiting: Vec<SyncSender<Parcel>>,
     threads: Vec<ScopedJoinHandle<'scope, ()>>,
     /// Whose turn it is.
@@ -117,10 +118,11 @@ struct Crew<'scope, 'env> {
 
 impl<'scope, 'env> Crew<'scope, 'env> {
     fn new(scope: &'scope Scope<'scope, 'env>) -> Crew<'scope, 'env> {
-        Crew { scope, waiting: Vec::new(), threads: Vec::new(), turn: 0, done: channel() }
+        Crew { scope, is_started: false, waiting: Vec::new(), threads: Vec::new(), turn: 0, done: channel() }
     }
 
     fn start(&mut self) {
+        self.is_started = true;
         for _ in 0..(options::cores() - 1).min(CREW_MAX).max(usize::from(cfg!(test))) {
             let (sender, parcels) = sync_channel::<Parcel>(WAITING_MAX);
             let done = self.done.0.clone();
@@ -269,7 +271,7 @@ impl Recovery<'_, '_, '_> {
         self.filling -= keyspace.filling.bytes.len();
         let (table, space) = keyspace.space(keyspace.filling.places.len() as u32, keyspace.filling.bytes.len())?;
         let parcel = Parcel { load: std::mem::take(&mut keyspace.filling), table, space };
-        if self.crew.threads.is_empty() && self.bytes >= CREW_AFTER {
+        if !self.crew.is_started && self.bytes >= CREW_AFTER {
             self.crew.start();
         }
         keyspace.filling =
