@@ -15,7 +15,8 @@
 //! - I1  A write that waits has had no effect yet, so its deadline answers `Timeout` truly.
 //! - I2  A writer that waits is woken by every installed flush or compaction, by close and by a failure.
 //!
-//! Threads: any. Failure: a waiting writer answers the background failure that keeps it waiting.
+//! Threads: any. Failure: a waiting writer answers the background failure that keeps it waiting; one for want of room only
+//! if there is none now, or the job has failed again since.
 
 use super::inner::DbInner;
 use super::state::KeyspaceState;
@@ -163,6 +164,8 @@ impl Stall {
     }
 
     fn wait_while(&self, db: &DbInner, deadline: Deadline, job: Job, blocked: impl Fn() -> bool) -> Result<()> {
+        // When the job was asked to try again at once: how often it had failed.
+        let mut asked: Option<u64> = None;
         loop {
             db.status.check_writable()?;
             if !blocked() {
@@ -172,7 +175,14 @@ impl Stall {
                 return Err(timeout());
             }
             if let Some(error) = db.status.background(job) {
-                return Err(error);
+                let failures = db.status.failures(job);
+                if asked.is_some_and(|before| failures > before) || !has_room_again(db, &error, waiting_bytes(db)) {
+                    return Err(error);
+                }
+                if asked.is_none() {
+                    asked = Some(failures);
+                    db.background.retry_now();
+                }
             }
             let mut pace = self.pace.lock();
             self.changed.wait_for(&mut pace, deadline.remaining(Duration::from_millis(10)));
@@ -282,6 +292,20 @@ impl Stall {
             whole.left = whole.left.min(left.clamp(0.1, 1.0));
         }
     }
+}
+
+/// Whether `error` tells of a full disk that has room by now for what `needed` bytes ask for: then a failure that is
+/// remembered until the next attempt says nothing about a write that comes now.
+pub fn has_room_again(db: &DbInner, error: &Error, needed: u64) -> bool {
+    error.code() == Code::NoSpace
+        && !crate::base::planted!("old-full-disk-answered")
+        && db.fs.free_bytes(&db.path) > needed.saturating_mul(2)
+}
+
+/// Bytes of the memtables that wait for a flush.
+fn waiting_bytes(db: &DbInner) -> u64 {
+    let bytes = |k: &Arc<KeyspaceState>| k.mem.lock().sealed.iter().map(|m| m.table.bytes() as u64).sum::<u64>();
+    db.keyspaces.all().iter().map(bytes).sum()
 }
 
 /// How much of a job is done, by the share of the time it was expected to take: less and less sure, never all.

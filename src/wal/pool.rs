@@ -458,6 +458,11 @@ impl SegmentPool {
         done
     }
 
+    /// Size that regular segments grow to.
+    pub fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     /// `mmap` or `write`.
     pub fn io(&self) -> &'static str {
         if self.mapped.load(Ordering::Relaxed) { "mmap" } else { "write" }

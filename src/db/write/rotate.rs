@@ -15,6 +15,7 @@ use crate::base::ids::{FileNumber, SeqNo};
 use crate::base::log_sink::LogLevel;
 use crate::base::sync::Ordering;
 use crate::db::inner::DbInner;
+use crate::db::stall::has_room_again;
 use crate::db::state::{KeyspaceState, MemRef, MemState};
 use crate::db::status::{Job, being_recovered};
 use crate::error::{Code, Error, Result};
@@ -193,6 +194,7 @@ impl WriteLog {
         if let Some((at, error, failed)) = &state.failure
             && need >= *failed
             && clock::now() < *at + RETRY_AFTER
+            && !has_room_again(db, error, self.pool.bytes_max())
         {
             return Err(error.clone());
         }

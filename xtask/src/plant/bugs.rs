@@ -148,6 +148,11 @@ pub const BUGS: &[Bug] = &[
         "damage of the manifest passes for a torn end though a record tells better",
         &["unit version"],
     ),
+    bug(
+        "old-full-disk-answered",
+        "a write that comes when there is room again meets the old failure",
+        &["failing calls"],
+    ),
     bug("schema-not-vouched", "CURRENT does not vouch for a change of keyspaces", &["unit version"]),
     bug("current-tmp-unsynced", "CURRENT is renamed before its bytes are durable", &["unit version", "crash write"]),
     bug("current-name-unsynced", "the rename of CURRENT is not made durable", &["unit version", "crash write"]),
