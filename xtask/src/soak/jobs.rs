@@ -311,5 +311,8 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "clippy (`undocumented_unsafe_blocks`, `unsafe_op_in_unsafe_fn`) in every CI run; the files that may hold `unsafe` are a list in `xtask/src/rules.rs`",
     ),
     ("G18", "a panic fails every check above"),
-    ("G19", "not measured: cargo-tarpaulin with its ptrace engine works, but did not come through the tests in 35 minutes beside other work"),
+    (
+        "G19",
+        "not measured: cargo-tarpaulin with its ptrace engine works, but did not come through the tests in 35 minutes beside other work",
+    ),
 ];
