@@ -95,18 +95,11 @@ pub fn close(fd: RawFd) {
     let _ = unsafe { libc::close(fd) };
 }
 
-/// Reads once; 0 is the end of the file. Not through the C library, whose `pread` can be cancelled and so, in a process
-/// of several threads, stores twice to memory that they share (1.5 % of a read that misses).
+/// Reads once; 0 is the end of the file.
 pub fn pread(fd: BorrowedFd<'_>, buf: &mut [u8], at: u64) -> Sys<usize> {
     let at = offset(at)?;
-    let (fd, to, len) = (fd.as_raw_fd(), buf.as_mut_ptr(), buf.len());
-    #[cfg(all(target_os = "linux", target_pointer_width = "64", not(miri)))]
-    // SAFETY: `buf` is writable for its length during the call; the arguments are those of the call, each in a word.
-    let read = || unsafe { libc::syscall(libc::SYS_pread64, i64::from(fd), to, len, at) };
-    #[cfg(not(all(target_os = "linux", target_pointer_width = "64", not(miri))))]
     // SAFETY: `buf` is writable for its length during the call.
-    let read = || unsafe { libc::pread(fd, to.cast(), len, at) } as i64;
-    retry(read).map(|n| n as usize)
+    retry(|| unsafe { libc::pread(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), at) } as i64).map(|n| n as usize)
 }
 
 /// The first place from `at` on that is not a hole; `ENXIO` if there is none. Moves the descriptor's own position, which

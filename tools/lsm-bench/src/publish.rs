@@ -33,7 +33,7 @@ const SETS: &[Set] = &[
         engines: ENGINES,
         keys: 400_000,
         reads: 2_000_000,
-        seconds: 0.25,
+        seconds: 0.5,
         value_bytes: 100,
         cache_mib: 256,
         memtable_mib: 16,
