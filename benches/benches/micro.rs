@@ -279,7 +279,7 @@ fn cache(c: &mut Criterion) {
     let cache = Cache::new(CacheConfig { bytes: 256 << 20, shards: 0 }, Arc::new(Retired::new()));
     let slots = cache.slots(FRAMES).unwrap();
     for index in 0..FRAMES {
-        drop(cache.insert(&slots, index, FrameBuilder::zeroed(4096).unwrap().freeze(), Priority::Data));
+        drop(cache.insert(&slots, index, FrameBuilder::new(4096).unwrap().freeze(), Priority::Data));
     }
     let draw = Draw::new();
     group.bench_function("hit", |b| {
@@ -295,7 +295,7 @@ fn cache(c: &mut Criterion) {
     let many = small.slots(FRAMES).unwrap();
     group.bench_function("insert that evicts", |b| {
         b.iter_batched(
-            || FrameBuilder::zeroed(4096).unwrap().freeze(),
+            || FrameBuilder::new(4096).unwrap().freeze(),
             |frame| drop(small.insert(&many, draw.below(u64::from(FRAMES)) as u32, frame, Priority::Data)),
             BatchSize::SmallInput,
         );
