@@ -439,6 +439,8 @@ fn a_recovered_log_is_rewritten_once() {
         let disk = FaultFs::new();
         let mut settings = options("write");
         settings.set("flush.threads", "4").unwrap();
+        // All of it is in one memtable, and none of it in a table before the crash.
+        settings.set("memtable.size", "1MiB").unwrap();
         let open = |disk: &FaultFs| Db::open_on(Arc::new(disk.clone()), Path::new(explorer::DIR), &settings).unwrap();
         let db = open(&disk);
         for n in 0..30u64 {
