@@ -21,7 +21,7 @@
 //! Threads: any. Failure: a refused allocation leaves nothing behind.
 #![expect(unsafe_code, reason = "frames are counted by hand; slots hold raw counts, borrowed under an epoch pin")]
 
-use super::spare;
+use super::spare::SPARES;
 use crate::base::arena::{Arena, prefetch};
 use crate::base::epoch::{Guard, Retired};
 use crate::base::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
@@ -91,7 +91,7 @@ unsafe fn release(lines: usize, frame: NonNull<Frame>) {
 /// Gives the allocations that are kept for later frames back to the allocator.
 pub fn release_spares() {
     // SAFETY: spares of so many lines were allocated as such, and nobody holds them.
-    spare::drain(|lines, frame| unsafe { release(lines, frame) });
+    SPARES.drain(|lines, frame| unsafe { release(lines, frame) });
 }
 
 impl FrameBuilder {
@@ -104,7 +104,7 @@ impl FrameBuilder {
     fn allocate(len: usize) -> Option<FrameBuilder> {
         let lines = lines_of(len)?;
         let layout = layout_of(lines)?;
-        let base = match spare::take(lines) {
+        let base = match SPARES.take(lines) {
             Some(spare) => spare.cast(),
             // SAFETY: the layout is never empty: it has a header.
             None => NonNull::new(unsafe { alloc_zeroed(layout) })?,
@@ -180,7 +180,7 @@ impl FrameRef {
         // Acquire: pairs with the Release of every other holder's drop, so that their reads are over.
         fence(Ordering::Acquire);
         let Some(lines) = lines_of(self.len) else { return };
-        if let Some(frame) = spare::put(lines, self.0) {
+        if let Some(frame) = SPARES.put(lines, self.0) {
             // SAFETY: allocated with this layout by `allocate`; no count is left, so nobody looks at it (I1, I2).
             unsafe { release(lines, frame) };
         }

@@ -33,73 +33,89 @@ struct Ring {
     take: AtomicU32,
 }
 
-/// By cache lines. In pages of zeros: rings that are not used cost nothing.
-static RINGS: [Ring; LINES_MAX] = [const {
-    Ring { places: [const { AtomicPtr::new(ptr::null_mut()) }; RING], put: AtomicU32::new(0), take: AtomicU32::new(0) }
-}; LINES_MAX];
-
-/// Bytes kept. Relaxed: a limit that may be passed by a little.
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-
-fn ring(lines: usize) -> Option<&'static Ring> {
-    // Miri sees a use of freed memory only where memory is freed.
-    if lines < LINES_MIN || cfg!(miri) { None } else { RINGS.get(lines) }
+/// Allocations that are kept.
+pub(super) struct Spares {
+    /// By cache lines. In pages of zeros: rings that are not used cost nothing.
+    rings: [Ring; LINES_MAX],
+    /// Bytes kept. Relaxed: a limit that may be passed by a little.
+    bytes: AtomicUsize,
 }
 
-fn uncount(lines: usize) {
-    BYTES.fetch_sub(lines * super::slots::FRAME_ALIGN, Ordering::Relaxed);
-}
+/// Those of the process.
+pub(super) static SPARES: Spares = Spares::new();
 
-/// An allocation of `lines` cache lines, if one is kept.
-pub(super) fn take(lines: usize) -> Option<NonNull<Frame>> {
-    let ring = ring(lines)?;
-    if ring.take.load(Ordering::Relaxed) == ring.put.load(Ordering::Relaxed) {
-        return None;
+impl Spares {
+    pub(super) const fn new() -> Spares {
+        let rings = [const {
+            Ring {
+                places: [const { AtomicPtr::new(ptr::null_mut()) }; RING],
+                put: AtomicU32::new(0),
+                take: AtomicU32::new(0),
+            }
+        }; LINES_MAX];
+        Spares { rings, bytes: AtomicUsize::new(0) }
     }
-    let at = ring.take.fetch_add(1, Ordering::Relaxed) as usize % RING;
-    // Acquire: pairs with the swap of `put`, so that the last holder is done with it.
-    let found = NonNull::new(ring.places[at].swap(ptr::null_mut(), Ordering::Acquire))?;
-    uncount(lines);
-    Some(found)
-}
 
-/// Keeps an allocation of `lines` cache lines; answers the one that is to be freed instead, if any.
-pub(super) fn put(lines: usize, frame: NonNull<Frame>) -> Option<NonNull<Frame>> {
-    let Some(ring) = ring(lines) else { return Some(frame) };
-    if BYTES.fetch_add(lines * super::slots::FRAME_ALIGN, Ordering::Relaxed) > SPARE_BYTES_MAX {
-        uncount(lines);
-        return Some(frame);
+    fn ring(&self, lines: usize) -> Option<&Ring> {
+        // Miri sees a use of freed memory only where memory is freed.
+        if lines < LINES_MIN || cfg!(miri) { None } else { self.rings.get(lines) }
     }
-    let at = ring.put.fetch_add(1, Ordering::Relaxed) as usize % RING;
-    // AcqRel: hands ours over to `take`, and takes over what another put there.
-    let before = NonNull::new(ring.places[at].swap(frame.as_ptr(), Ordering::AcqRel));
-    if before.is_some() {
-        uncount(lines);
-    }
-    before
-}
 
-/// Takes everything out and hands it to `free`, with its size in cache lines.
-pub(super) fn drain(mut free: impl FnMut(usize, NonNull<Frame>)) {
-    // Relaxed: what is put in meanwhile may stay.
-    if BYTES.load(Ordering::Relaxed) == 0 {
-        return;
+    fn uncount(&self, lines: usize) {
+        self.bytes.fetch_sub(lines * super::slots::FRAME_ALIGN, Ordering::Relaxed);
     }
-    for (lines, ring) in RINGS.iter().enumerate() {
-        if ring.put.load(Ordering::Relaxed) == 0 {
-            continue;
+
+    /// An allocation of `lines` cache lines, if one is kept.
+    pub(super) fn take(&self, lines: usize) -> Option<NonNull<Frame>> {
+        let ring = self.ring(lines)?;
+        if ring.take.load(Ordering::Relaxed) == ring.put.load(Ordering::Relaxed) {
+            return None;
         }
-        for place in &ring.places {
-            if let Some(frame) = NonNull::new(place.swap(ptr::null_mut(), Ordering::Acquire)) {
-                uncount(lines);
-                free(lines, frame);
+        let at = ring.take.fetch_add(1, Ordering::Relaxed) as usize % RING;
+        // Acquire: pairs with the swap of `put`, so that the last holder is done with it.
+        let found = NonNull::new(ring.places[at].swap(ptr::null_mut(), Ordering::Acquire))?;
+        self.uncount(lines);
+        Some(found)
+    }
+
+    /// Keeps an allocation of `lines` cache lines; answers the one that is to be freed instead, if any.
+    pub(super) fn put(&self, lines: usize, frame: NonNull<Frame>) -> Option<NonNull<Frame>> {
+        let Some(ring) = self.ring(lines) else { return Some(frame) };
+        if self.bytes.fetch_add(lines * super::slots::FRAME_ALIGN, Ordering::Relaxed) > SPARE_BYTES_MAX {
+            self.uncount(lines);
+            return Some(frame);
+        }
+        let at = ring.put.fetch_add(1, Ordering::Relaxed) as usize % RING;
+        // AcqRel: hands ours over to `take`, and takes over what another put there.
+        let before = NonNull::new(ring.places[at].swap(frame.as_ptr(), Ordering::AcqRel));
+        if before.is_some() {
+            self.uncount(lines);
+        }
+        before
+    }
+
+    /// Takes everything out and hands it to `free`, with its size in cache lines.
+    pub(super) fn drain(&self, mut free: impl FnMut(usize, NonNull<Frame>)) {
+        // Relaxed: what is put in meanwhile may stay.
+        if self.bytes.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for (lines, ring) in self.rings.iter().enumerate() {
+            if ring.put.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            for place in &ring.places {
+                if let Some(frame) = NonNull::new(place.swap(ptr::null_mut(), Ordering::Acquire)) {
+                    self.uncount(lines);
+                    free(lines, frame);
+                }
             }
         }
     }
-}
 
-/// Bytes kept now.
-#[cfg(test)]
-pub(super) fn bytes() -> usize {
-    BYTES.load(Ordering::Relaxed)
+    /// Bytes kept now.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
 }
