@@ -42,15 +42,22 @@ pub struct Arena {
     map_bytes: usize,
 }
 
+/// Arenas that a pool keeps: a flush that ends late and the next that ends early give up two between two that are asked
+/// for.
+const KEPT_MAX: usize = 2;
+
 /// What a pool keeps.
 #[derive(Default)]
 struct Kept {
-    arena: Option<Arena>,
+    /// All of one size; with the bytes of each that were stored to.
+    arenas: Vec<(Arena, u64)>,
     /// Somebody asked for an arena since the pool was cleared.
     is_wanted: bool,
+    /// Fewest kept since the last `trim`.
+    low: usize,
 }
 
-/// An arena that was given up, for the next owner of one of the same size. At most one, and none from `clear` until
+/// Arenas that were given up, for the next owners of some of the same size. At most two, and none from `clear` until
 /// somebody asks again: what is kept is memory.
 #[derive(Default)]
 pub struct ArenaPool {
@@ -60,41 +67,56 @@ pub struct ArenaPool {
 }
 
 impl ArenaPool {
-    /// The arena kept, if it has `bytes` bytes. What its last owner called dirty is not zero.
+    /// An arena kept, if it has `bytes` bytes. What its last owner called dirty is not zero.
     pub fn take(&self, bytes: usize) -> Option<Arena> {
         let mut kept = self.kept.lock();
         kept.is_wanted = true;
-        if kept.arena.as_ref().is_none_or(|arena| arena.bytes() != bytes) {
-            return None;
-        }
-        self.bytes.store(0, Ordering::Relaxed);
-        kept.arena.take()
+        let found = kept.arenas.pop_if(|(arena, _)| arena.bytes() == bytes);
+        kept.low = kept.low.min(kept.arenas.len());
+        self.count(&kept);
+        found.map(|(arena, _)| arena)
     }
 
-    /// Keeps an arena of which `resident` bytes were stored to, in place of the one before. All but its dirty stretch,
-    /// which every user of the pool must know how to live with, is zero.
+    /// Keeps an arena of which `resident` bytes were stored to; those of another size go. All but its dirty stretch, which
+    /// every user of the pool must know how to live with, is zero.
     pub fn put(&self, arena: Arena, resident: usize) {
-        let before = {
-            let mut kept = self.kept.lock();
-            if kept.is_wanted {
-                self.bytes.store(resident as u64, Ordering::Relaxed);
-                kept.arena.replace(arena)
-            } else {
-                Some(arena)
-            }
-        };
-        drop(before);
+        let mut gone = Vec::new();
+        let mut kept = self.kept.lock();
+        if kept.arenas.first().is_some_and(|(other, _)| other.bytes() != arena.bytes()) {
+            gone.append(&mut kept.arenas);
+        }
+        if kept.is_wanted && kept.arenas.len() < KEPT_MAX {
+            kept.arenas.push((arena, resident as u64));
+        } else {
+            gone.push((arena, 0));
+        }
+        self.count(&kept);
+        drop(kept);
+        drop(gone);
+    }
+
+    /// Gives back all but one that nobody needed since this was last called.
+    pub fn trim(&self) {
+        let mut kept = self.kept.lock();
+        let len = kept.arenas.len() - kept.low.saturating_sub(1).min(kept.arenas.len());
+        let gone = kept.arenas.split_off(len);
+        kept.low = kept.arenas.len();
+        self.count(&kept);
+        drop(kept);
+        drop(gone);
     }
 
     /// Gives back the memory of what is kept.
     pub fn clear(&self) {
-        let before = {
-            let mut kept = self.kept.lock();
-            self.bytes.store(0, Ordering::Relaxed);
-            kept.is_wanted = false;
-            kept.arena.take()
-        };
+        let mut kept = self.kept.lock();
+        let before = std::mem::take(&mut *kept);
+        self.count(&kept);
+        drop(kept);
         drop(before);
+    }
+
+    fn count(&self, kept: &Kept) {
+        self.bytes.store(kept.arenas.iter().map(|(_, resident)| resident).sum(), Ordering::Relaxed);
     }
 
     /// Bytes of memory kept.
@@ -166,6 +188,27 @@ impl Arena {
             let _ = unsafe { libc::madvise(start.as_ptr().cast(), to - from, libc::MADV_HUGEPAGE) };
         }
     }
+}
+
+#[cfg(not(miri))]
+impl Arena {
+    /// Has the memory of these bytes made now. Their contents stay as they are; others may store there meanwhile. A kernel
+    /// that cannot do it (before 5.14) leaves it to the first stores.
+    pub fn populate(&self, from: usize, to: usize) {
+        let (from, to) = (from / 4096 * 4096, to.min(self.bytes) / 4096 * 4096);
+        if from < to {
+            // SAFETY: `from` < `to` <= bytes.
+            let start = unsafe { self.base.add(from) };
+            // SAFETY: the range lies in our own mapping; populating makes pages, it changes no bytes.
+            let _ = unsafe { libc::madvise(start.as_ptr().cast(), to - from, libc::MADV_POPULATE_WRITE) };
+        }
+    }
+}
+
+#[cfg(miri)]
+impl Arena {
+    /// The memory is there.
+    pub fn populate(&self, _from: usize, _to: usize) {}
 }
 
 #[cfg(not(miri))]
@@ -282,21 +325,47 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_keeps_one_arena_for_an_owner_of_the_same_size() {
+    fn a_pool_keeps_two_arenas_for_owners_of_the_same_size() {
         let pool = ArenaPool::default();
+        let arena = |bytes| Arena::new(bytes).expect("space");
         assert!(pool.take(64 << 10).is_none());
-        pool.put(Arena::new(32 << 10).expect("space"), 8);
-        pool.put(Arena::new(64 << 10).expect("space"), 16);
+        pool.put(arena(32 << 10), 8);
+        pool.put(arena(64 << 10), 16);
         assert_eq!(pool.bytes(), 16);
-        assert!(pool.take(32 << 10).is_none(), "the later one took its place");
-        let arena = pool.take(64 << 10).expect("kept");
-        assert_eq!((arena.bytes(), pool.bytes()), (64 << 10, 0));
-        pool.put(arena, 24);
+        assert!(pool.take(32 << 10).is_none(), "the later size took its place");
+        pool.put(arena(64 << 10), 32);
+        pool.put(arena(64 << 10), 64);
+        assert_eq!(pool.bytes(), 48, "the third went");
+        let first = pool.take(64 << 10).expect("kept");
+        assert_eq!((first.bytes(), pool.bytes()), (64 << 10, 16));
+        let second = pool.take(64 << 10).expect("kept");
+        assert!(pool.take(64 << 10).is_none() && pool.bytes() == 0);
+        pool.put(first, 24);
+        pool.put(second, 24);
         pool.clear();
-        pool.put(Arena::new(64 << 10).expect("space"), 24);
+        pool.put(arena(64 << 10), 24);
         assert_eq!(pool.bytes(), 0, "nobody asked since");
         assert!(pool.take(64 << 10).is_none());
         drop(Arena::none());
+    }
+
+    #[test]
+    fn a_pool_is_trimmed_of_what_nobody_needed() {
+        let pool = ArenaPool::default();
+        let arena = || Arena::new(64 << 10).expect("space");
+        assert!(pool.take(64 << 10).is_none());
+        pool.put(arena(), 1);
+        pool.put(arena(), 1);
+        pool.trim();
+        assert_eq!(pool.bytes(), 2, "one was made and taken since");
+        let taken = pool.take(64 << 10).expect("kept");
+        pool.put(taken, 1);
+        pool.trim();
+        assert_eq!(pool.bytes(), 2, "both were in use for a while");
+        pool.trim();
+        assert_eq!(pool.bytes(), 1, "one was not");
+        pool.trim();
+        assert_eq!(pool.bytes(), 1, "the last stays until the pool is cleared");
     }
 
     #[test]

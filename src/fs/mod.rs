@@ -144,8 +144,13 @@ pub trait MappedLog: Send + Sync {
     fn prepare_dirty(&self, offset: usize, len: usize) -> Result<()> {
         self.prepare(offset, len)
     }
-    /// Unlocks and drops from the process all whole pages of `[from, to)`, giving their budget back.
+    /// Unlocks all whole pages of `[from, to)`, giving their budget back.
     fn release(&self, from: usize, to: usize);
+    /// Drops all whole pages of `[from, to)`, which are released, from the process: its other threads are interrupted for
+    /// that.
+    fn forget(&self, from: usize, to: usize) {
+        let _ = (from, to);
+    }
     /// Copies `bytes` to `offset`. The range lies within what was prepared and not released. Callers write disjoint
     /// ranges concurrently.
     fn store(&self, offset: usize, bytes: &[u8]);

@@ -40,6 +40,12 @@ pub fn without_signals() -> impl Drop {
     sys::SignalMask::block_all()
 }
 
+/// Makes the calling thread a background one: it does not interrupt a thread that runs when it has something to do (Linux's
+/// `SCHED_BATCH`). Where that is refused nothing changes.
+pub fn yield_to_others() {
+    sys::yield_to_others();
+}
+
 /// Hands memory that the allocator keeps for later back to the system, where that can be asked for. Takes milliseconds.
 pub fn trim_memory() {
     sys::trim_memory();

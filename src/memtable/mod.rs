@@ -154,6 +154,11 @@ impl MemTable {
         Aim { hash, leaf, hi, table: std::ptr::from_ref(self).addr() }
     }
 
+    /// Makes the memory of the next inserts ready, so that they need not clear it; may take a while.
+    pub fn go_ahead(&self) {
+        self.store.go_ahead();
+    }
+
     /// Inserts one version. `(key, seq)` is new. Any number of threads at once; never fails, never blocks for I/O.
     ///
     /// More entries or bytes than were reserved are a bug of the caller's and panic, before anything is changed.

@@ -110,7 +110,14 @@ pub struct Store {
     pool: AtomicU64,
     /// Where the arena goes in the end.
     home: Option<Arc<ArenaPool>>,
+    /// Up to where pages of the node area were made ready.
+    ahead: AtomicU64,
 }
+
+/// What `go_ahead` keeps ready: a huge page, begun half a huge page before it is needed.
+const AHEAD_BYTES: usize = 2 << 20;
+/// Memtables of less than this stay in small pages for the most part.
+const AHEAD_BYTES_MIN: usize = 4 << 20;
 
 /// What a grant of `entries` and `payload` bytes costs at worst.
 pub fn worst_case(entries: u32, payload: usize) -> usize {
@@ -148,6 +155,7 @@ impl Store {
             granted: Granted(AtomicU64::new(u64::from(first))),
             index: AtomicU64::new(index),
             pool: AtomicU64::new(0),
+            ahead: AtomicU64::new(0),
             home,
             arena,
         })
@@ -225,6 +233,21 @@ impl Store {
         assert!(units <= (grant.end - at) as usize, "a memtable insert exceeds its reservation");
         grant.at = at + units as u32;
         at
+    }
+
+    /// Has the pages of the next grants made, if the arena is not a small one.
+    pub fn go_ahead(&self) {
+        // Relaxed: hints; what is made ready too late or too early costs time or memory, nothing else.
+        let granted = self.granted.0.load(Ordering::Relaxed);
+        let from = (granted as u32 as usize) * ARENA_UNIT;
+        let end = (self.first as usize * ARENA_UNIT + self.bytes_max).min(self.arena.bytes());
+        let to = (from + AHEAD_BYTES).min(end);
+        let done = self.ahead.load(Ordering::Relaxed) as usize;
+        if self.bytes_max < AHEAD_BYTES_MIN || to < done + AHEAD_BYTES / 2 {
+            return;
+        }
+        self.ahead.store(to as u64, Ordering::Relaxed);
+        self.arena.populate(from.max(done), to);
     }
 
     /// Counts one insert of a grant. After the last one, what is left goes back if nothing was granted since.

@@ -19,7 +19,7 @@ use super::format::{self, HEADER_BYTES, SEAL_BYTES, START_PAYLOAD_BYTES, Segment
 use super::names::{segment_path, spare_path};
 use super::reserve::SEGMENT_BYTES_LIMIT;
 use super::segment::{Core, Segment};
-use super::window::{STEP_MIN, Window};
+use super::window::{Grain, STEP_MIN, Window};
 use super::{LogConfig, Previous, WalIo};
 use crate::base::clock::unix_micros;
 use crate::base::ids::{FileIdentity, FileNumber, SeqNo};
@@ -80,6 +80,7 @@ struct Ready {
     file: Arc<dyn File>,
     id: SegmentIdentity,
     bytes: u64,
+    grain: Grain,
 }
 
 struct State {
@@ -103,11 +104,15 @@ pub struct SegmentPool {
     synced: AtomicBool,
     /// The first segment is half full: see `prepare_ahead`.
     is_next_due: AtomicBool,
+    /// See `is_fine_ready`.
+    is_fine_due: AtomicBool,
     ready_bytes: AtomicU64,
     spare_bytes: AtomicU64,
     // Under locks; `state` is taken first.
     state: Mutex<State>,
     spare: Mutex<Spare>,
+    /// Files for syncs that are ready or in use.
+    fine: Mutex<Vec<FileNumber>>,
 }
 
 /// The one file kept for its blocks.
@@ -115,7 +120,7 @@ enum Spare {
     None,
     /// Being made; nobody else may.
     Coming,
-    File(FileNumber, u64),
+    File(FileNumber, u64, Grain),
 }
 
 /// What a segment of this size takes besides header, start and seal.
@@ -147,6 +152,7 @@ impl SegmentPool {
             mapped: AtomicBool::new(mappable && config.io != WalIo::Write),
             synced: AtomicBool::new(false),
             is_next_due: AtomicBool::new(false),
+            is_fine_due: AtomicBool::new(false),
             ready_bytes: AtomicU64::new(0),
             spare_bytes: AtomicU64::new(0),
             state: Mutex::new(State {
@@ -156,6 +162,7 @@ impl SegmentPool {
                 mapping_proved: false,
             }),
             spare: Mutex::new(Spare::None),
+            fine: Mutex::new(Vec::new()),
             config,
         };
         if !mappable && pool.config.io == WalIo::Auto {
@@ -231,7 +238,7 @@ impl SegmentPool {
             return Ok(None);
         }
         let tried = ready.file.map_log(ready.bytes).and_then(|map| {
-            let window = Window::new(map, ready.bytes);
+            let window = Window::new(map, Arc::clone(&ready.file), ready.bytes, ready.grain);
             let from = HEADER_BYTES as u64;
             // With a mapping that worked before, a budget that is used up now is met record by record.
             if window.covers(from, from + 8) || state.mapping_proved {
@@ -267,9 +274,29 @@ impl SegmentPool {
         self.ready_bytes.load(Ordering::Relaxed) == 0
     }
 
+    /// The current segment is a coarse one, and somebody keeps syncing it. True where one for syncs is ready to take its
+    /// place; else the housekeeper should make one.
+    pub fn is_fine_ready(&self) -> bool {
+        let is_ready = self
+            .state
+            .try_lock()
+            .is_some_and(|state| state.ready.as_ref().is_some_and(|ready| ready.grain == Grain::Fine));
+        // Relaxed: a hint.
+        self.is_fine_due.store(!is_ready, Ordering::Relaxed);
+        is_ready
+    }
+
     /// Makes one segment ready ahead of need (housekeeper); nothing before the first one is half full.
     pub fn prepare_ahead(&self, next_number: &dyn Fn() -> FileNumber) -> Result<()> {
         let mut state = self.state.lock();
+        // Relaxed: a hint.
+        if self.is_fine_due.swap(false, Ordering::Relaxed) {
+            self.is_next_due.store(true, Ordering::Relaxed);
+            if let Some(coarse) = state.ready.take_if(|ready| ready.grain != Grain::Fine) {
+                self.ready_bytes.store(0, Ordering::Relaxed);
+                self.config.fs.remove(&segment_path(&self.config.dir, coarse.id.file.number))?;
+            }
+        }
         let is_due = state.taken >= 2 || self.is_next_due.load(Ordering::Relaxed);
         if !is_due || state.taken == 0 || state.ready.is_some() {
             return Ok(());
@@ -282,11 +309,18 @@ impl SegmentPool {
     fn make(&self, bytes: u64, own: bool, number: FileNumber) -> Result<Ready> {
         let database = self.config.database;
         let id = SegmentIdentity::new(FileIdentity { database, number }, random_salt());
-        let recycled = self.recycled(bytes);
+        // A segment for one large record is written once and never mapped.
+        let is_fine = !own && self.wants_fine(bytes);
+        let recycled = self.recycled(bytes, is_fine);
         let spare = recycled.as_ref().map_or(number, |&(spare, _)| spare);
+        let grain = match (is_fine, &recycled) {
+            (true, _) => Grain::Fine,
+            (false, Some(_)) => Grain::Coarse,
+            (false, None) => Grain::Fresh,
+        };
         let headed = match recycled {
             Some((_, file)) => file.write_all_at_sync(&format::encode_header(&id, unix_micros(), bytes), 0),
-            None => self.create(&id, bytes, own),
+            None => self.create(&id, bytes, is_fine),
         };
         let named = headed.and_then(|()| self.name(spare, number));
         if let Err(e) = named {
@@ -298,7 +332,12 @@ impl SegmentPool {
         // Opened again so that error texts name the file by what it is called now.
         let path = segment_path(&self.config.dir, number);
         match self.config.fs.open(&path, OpenMode::ReadWrite) {
-            Ok(file) => Ok(Ready { file, id, bytes }),
+            Ok(file) => {
+                if is_fine {
+                    self.fine.lock().push(number);
+                }
+                Ok(Ready { file, id, bytes, grain })
+            }
             Err(e) => {
                 self.remove_quietly(&path);
                 Err(e)
@@ -306,15 +345,15 @@ impl SegmentPool {
         }
     }
 
-    /// The spare, if it is there and of the right size.
-    fn recycled(&self, bytes: u64) -> Option<(FileNumber, Arc<dyn File>)> {
+    /// The spare, if it is there and of the right size and kind.
+    fn recycled(&self, bytes: u64, is_fine: bool) -> Option<(FileNumber, Arc<dyn File>)> {
         let mut spare = self.spare.lock();
-        let Spare::File(number, has) = *spare else { return None };
+        let Spare::File(number, has, grain) = *spare else { return None };
         *spare = Spare::None;
         drop(spare);
         self.spare_bytes.fetch_sub(has, Ordering::Relaxed);
         let path = spare_path(&self.config.dir, number);
-        if has == bytes {
+        if has == bytes && (grain == Grain::Fine) == is_fine {
             // What cannot be used is replaced: a new file is made, or fails for the same reason.
             let file = self.config.fs.open(&path, OpenMode::ReadWrite).ok();
             let usable = |file: &Arc<dyn File>| {
@@ -329,15 +368,19 @@ impl SegmentPool {
         None
     }
 
+    /// Whether a file that is made now is for syncs: where writes are synced by default, or somebody synced since the last
+    /// one of its size was made.
+    fn wants_fine(&self, bytes: u64) -> bool {
+        // Relaxed: a hint.
+        bytes <= PREWRITE_MAX || self.config.syncs || self.synced.swap(false, Ordering::Relaxed)
+    }
+
     /// A new file with its header, durable but for its name.
-    fn create(&self, id: &SegmentIdentity, bytes: u64, own: bool) -> Result<()> {
+    fn create(&self, id: &SegmentIdentity, bytes: u64, is_fine: bool) -> Result<()> {
         let path = spare_path(&self.config.dir, id.file.number);
         let file = self.config.fs.open(&path, OpenMode::CreateNew)?;
         file.allocate(0, bytes)?;
-        // Relaxed: a hint.
-        let prewrites = bytes <= PREWRITE_MAX || self.config.syncs || self.synced.swap(false, Ordering::Relaxed);
-        // A segment for one large record is written once and never mapped.
-        if !own && prewrites {
+        if is_fine {
             let zeros = vec![0u8; PREWRITE_BYTES];
             let mut at = 0;
             while at < bytes {
@@ -375,7 +418,7 @@ impl SegmentPool {
             return Ok(());
         }
         let mut spare = self.spare.lock();
-        let Spare::File(number, bytes) = *spare else { return Ok(()) };
+        let Spare::File(number, bytes, _) = *spare else { return Ok(()) };
         *spare = Spare::None;
         drop(spare);
         self.spare_bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -388,6 +431,7 @@ impl SegmentPool {
         let fs = &self.config.fs;
         let path = segment_path(&self.config.dir, number);
         let Some(meta) = fs.metadata(&path)? else { return Ok(()) };
+        let grain = self.grain_of(number);
         let regular = meta.is_file && meta.len == self.next_bytes_hint();
         if !regular || !self.claim_spare() {
             return fs.remove(&path);
@@ -402,10 +446,18 @@ impl SegmentPool {
         let mut spare = self.spare.lock();
         *spare = Spare::None;
         if kept && done.is_ok() {
-            *spare = Spare::File(number, meta.len);
+            *spare = Spare::File(number, meta.len, grain);
             self.spare_bytes.fetch_add(meta.len, Ordering::Relaxed);
         }
         done
+    }
+
+    /// What a file that is given back is like.
+    fn grain_of(&self, number: FileNumber) -> Grain {
+        let mut fine = self.fine.lock();
+        let before = fine.len();
+        fine.retain(|&other| other != number);
+        if fine.len() < before { Grain::Fine } else { Grain::Coarse }
     }
 
     /// The next size, if nobody is making a file right now; a guess is good enough, `recycled` checks.
@@ -416,7 +468,7 @@ impl SegmentPool {
     /// The number of the file kept for its blocks.
     pub fn spare(&self) -> Option<FileNumber> {
         match *self.spare.lock() {
-            Spare::File(number, _) => Some(number),
+            Spare::File(number, ..) => Some(number),
             Spare::None | Spare::Coming => None,
         }
     }
@@ -443,7 +495,7 @@ impl SegmentPool {
         if let Some(ready) = state.ready.take() {
             paths.push(segment_path(&self.config.dir, ready.id.file.number));
         }
-        if let Spare::File(number, _) = std::mem::replace(&mut *self.spare.lock(), Spare::None) {
+        if let Spare::File(number, ..) = std::mem::replace(&mut *self.spare.lock(), Spare::None) {
             paths.push(spare_path(&self.config.dir, number));
         }
         self.ready_bytes.store(0, Ordering::Relaxed);

@@ -51,7 +51,16 @@ pub struct Segment<R> {
     sealed: OnceLock<SealedAt>,
     /// Where the next segment should be made ready; `u64::MAX` once somebody was told. Relaxed: a hint.
     next_due: AtomicU64,
+    /// Where a writer says again how far it is. Relaxed: a hint.
+    ahead_due: AtomicU64,
+    /// How far records are stored, as last said.
+    ahead_from: AtomicU64,
 }
+
+/// How often a writer says how far it is, which may wake another processor: less than once in a hundred records of 1 KiB.
+const AHEAD_EVERY: u64 = 192 << 10;
+/// Segments below this size are over before that pays.
+const AHEAD_SEGMENT_BYTES: u64 = 1 << 20;
 
 /// What does not depend on the route.
 pub(super) struct Core {
@@ -158,6 +167,7 @@ impl Core {
     }
 
     fn put_by_write(&self, offset: u64, head: &[u8; RECORD_HEADER_BYTES], payload: &[u8]) -> Result<()> {
+        self.claim(offset + record_bytes(payload.len()));
         let done = if record_bytes(payload.len()) > BUFFER_RECORD_BYTES {
             self.write_large(offset, head, payload)
         } else {
@@ -194,6 +204,13 @@ impl Core {
         self.file.write_all_at(head, offset)
     }
 
+    /// Keeps zeros that are written ahead away from a record that goes by `write(2)`.
+    fn claim(&self, end: u64) {
+        if let Some(window) = &self.window {
+            window.claim(end);
+        }
+    }
+
     fn put_pad(&self, offset: u64, header: RecordHeader) -> Result<()> {
         static ZEROS: [u8; 4096] = [0; 4096];
         if header.len as usize <= ZEROS.len() {
@@ -201,6 +218,7 @@ impl Core {
             return self.put(offset, header, payload, format::payload_crc(payload));
         }
         self.check_open(offset)?;
+        self.claim(offset + record_bytes(header.len as usize));
         let write = || -> Result<()> {
             let (mut crc, mut left) = (crate::base::checksum::Checksum::new(), record_bytes(header.len as usize));
             left -= RECORD_HEADER_BYTES as u64;
@@ -247,7 +265,9 @@ impl<R: Send + Sync> Segment<R> {
         let first = HEADER_BYTES as u64 + record_bytes(payload.len());
         let word = ReserveWord::new(first, core.limit());
         let next_due = AtomicU64::new(core.bytes / 2);
-        Ok(Segment { word, core, route, base_seq, sealed: OnceLock::new(), next_due })
+        let ahead_due = AtomicU64::new(if core.bytes > AHEAD_SEGMENT_BYTES { AHEAD_EVERY } else { u64::MAX });
+        let ahead_from = AtomicU64::new(0);
+        Ok(Segment { word, core, route, base_seq, sealed: OnceLock::new(), next_due, ahead_due, ahead_from })
     }
 
     /// The segment's number.
@@ -359,6 +379,42 @@ impl<R: Send + Sync> Segment<R> {
     pub fn is_next_due(&self, offset: u64) -> bool {
         // Relaxed: see the field.
         offset >= self.next_due.load(Ordering::Relaxed) && self.next_due.swap(u64::MAX, Ordering::Relaxed) != u64::MAX
+    }
+
+    /// Notes that every record ending at or before `offset` is stored, for `go_ahead`: true for one caller each
+    /// `AHEAD_EVERY` bytes, who should see to it that somebody calls that.
+    #[inline]
+    pub fn is_ahead_due(&self, offset: u64) -> bool {
+        // Relaxed: see the fields.
+        let due = self.ahead_due.load(Ordering::Relaxed);
+        offset >= due && self.note_ahead(due, offset)
+    }
+
+    #[cold]
+    fn note_ahead(&self, due: u64, offset: u64) -> bool {
+        // Release: pairs with `go_ahead`. Relaxed: see the field.
+        self.ahead_from.fetch_max(offset, Ordering::Release);
+        self.ahead_due.compare_exchange(due, offset + AHEAD_EVERY, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Whether syncs would cost less in another file: see `SegmentPool::is_fine_ready`.
+    pub fn is_too_coarse(&self) -> bool {
+        self.core.window.as_ref().is_some_and(Window::is_too_coarse)
+    }
+
+    /// Drops the pages behind what is stored and prepares those that come next; may take a while.
+    pub fn go_ahead(&self) {
+        if let Some(window) = &self.core.window {
+            // Acquire: pairs with the Release of `note_ahead`: the records below are stored.
+            window.go_ahead(self.ahead_from.load(Ordering::Acquire));
+        }
+    }
+
+    /// Ends `go_ahead` for good, and waits for what it is writing: before the file can get another use.
+    pub fn stop_ahead(&self) {
+        if let Some(window) = &self.core.window {
+            window.stop_ahead();
+        }
     }
 
     /// Tells the segment that every record ending at or before `offset` is stored, so that mapped pages behind it can

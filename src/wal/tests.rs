@@ -3,7 +3,7 @@
 use super::format::{HEADER_BYTES, RecordHeader, SegmentIdentity, record_bytes};
 use super::segment::Core;
 use super::testing::{DATABASE, Home, TestFs};
-use super::window::Window;
+use super::window::{Grain, Window};
 use super::*;
 use crate::base::ids::FileIdentity;
 use crate::base::sync::{AtomicU64, Mutex, Ordering, RwLock};
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::thread;
 
+mod ahead;
 mod damage;
 mod files;
 mod speed;
@@ -81,6 +82,7 @@ impl<'h> MiniLog<'h> {
         segment.write(t, RecordKind::Batch, payload, crc, self.durable()).expect("write");
         self.publisher.mark_done(t.first_seq, count);
         assert!(self.publisher.wait_visible(SeqNo(t.first_seq.0 + u64::from(count))));
+        let _ = segment.is_ahead_due(t.offset);
         segment.release_before(t.offset);
         t
     }
@@ -279,7 +281,8 @@ fn both_ways_to_store_leave_the_same_bytes() {
             let path = home.dir.path().join(format!("{mapped}"));
             let file = crate::fs::Fs::open(&*home.fs, &path, OpenMode::CreateNew).expect("file");
             file.set_len(bytes).expect("size");
-            let window = mapped.then(|| Window::new(file.map_log(bytes).expect("map"), bytes));
+            let window =
+                mapped.then(|| Window::new(file.map_log(bytes).expect("map"), Arc::clone(&file), bytes, Grain::Fine));
             let core = Core::new(Arc::clone(&file), window, id, bytes, bytes / 4);
             let segment = Segment::start(core, (), SeqNo(1), None).expect("start");
             let mut rng = 1;

@@ -24,6 +24,7 @@ pub fn run(db: &DbInner) {
         super::flush::give_back_let_go(db);
         // What was given back meanwhile may be one file too many.
         super::flush::trim_log(db);
+        db.log.arenas.trim();
         bound_log(db);
         settle_doubt(db);
         if !db.log.is_recovering() {

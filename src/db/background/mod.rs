@@ -1,4 +1,4 @@
-//! The threads of a database and how they are woken: flush, compaction, housekeeper, reaper.
+//! The threads of a database and how they are woken: flush, compaction, housekeeper, ahead, reaper.
 //!
 //! Invariants
 //! - I1  Only `db/` spawns threads; lower layers offer one turn of work (`run_once` and the like).
@@ -7,6 +7,7 @@
 //!
 //! Threads: the signals may be raised from any thread.
 
+mod ahead;
 mod compact;
 mod flush;
 mod housekeeper;
@@ -55,6 +56,7 @@ pub struct Background {
     flush: Bell,
     compact: Bell,
     house: Bell,
+    ahead: Bell,
     /// Rung whenever a job ended, for those who wait for one.
     done: Bell,
     cancel: AtomicBool,
@@ -84,6 +86,11 @@ impl Background {
     /// A segment was started, or files wait for their removal.
     pub fn wake_housekeeper(&self) {
         self.house.ring();
+    }
+
+    /// Writers have used up some of the memory that was made ready.
+    pub fn wake_ahead(&self) {
+        self.ahead.ring();
     }
 
     /// Whether the housekeeper is to remove this segment.
@@ -148,7 +155,7 @@ pub fn start(db: &Arc<DbInner>) -> Result<()> {
     }
     let workers = std::iter::repeat_n(("lsm-flush", flush::run as fn(&DbInner)), db.options.flush_threads)
         .chain(std::iter::repeat_n(("lsm-compact", compact::run as _), db.options.compaction_threads))
-        .chain([("lsm-house", housekeeper::run as _)]);
+        .chain([("lsm-house", housekeeper::run as _), ("lsm-ahead", ahead::run as _)]);
     for (name, body) in workers {
         match spawn(db, name, body) {
             Ok(thread) => db.background.threads.lock().push(thread),
@@ -168,7 +175,7 @@ pub fn stop_workers(db: &DbInner) {
     let background = &db.background;
     background.cancel();
     background.stopping.store(true, Ordering::Release);
-    for bell in [&background.flush, &background.compact, &background.house, &background.done] {
+    for bell in [&background.flush, &background.compact, &background.house, &background.ahead, &background.done] {
         bell.ring();
     }
     db.stall.wake();

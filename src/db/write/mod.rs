@@ -233,6 +233,9 @@ impl WriteLog {
         if segment.is_next_due(ticket.offset) && self.pool.note_next_due() {
             db.background.wake_housekeeper();
         }
+        if segment.is_ahead_due(ticket.offset) {
+            db.background.wake_ahead();
+        }
         // Everything before this record in this segment is stored, since it is visible in order.
         segment.release_before(ticket.offset);
         if let Some(at) = segment.sealed()

@@ -98,7 +98,8 @@ impl RotateState {
 }
 
 impl WriteLog {
-    fn current_segment(&self) -> Option<Arc<Segment<Route>>> {
+    /// The segment that takes records now.
+    pub fn current_segment(&self) -> Option<Arc<Segment<Route>>> {
         let guard = epoch::pin();
         self.current.get(&guard)
     }
@@ -155,6 +156,7 @@ impl WriteLog {
         at: SealedAt,
         seal: Seal,
     ) {
+        segment.stop_ahead();
         state.closed.push(ClosedSegment { number: segment.number(), end: at.next_seq, bytes: at.offset });
         state.previous = Some((Arc::clone(segment), at));
         state.next_seq = at.next_seq;

@@ -34,6 +34,12 @@ impl Route {
         (*owner == id || crate::base::planted!("route-keyspace-unchecked")).then_some(table)
     }
 
+    /// All memtables.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<MemTable>> {
+        let entries = self.chunks.iter().filter_map(OnceLock::get).flatten();
+        entries.filter_map(OnceLock::get).map(|(_, table)| table)
+    }
+
     /// Attaches a memtable; false when the slot is taken already.
     pub fn set(&self, slot: usize, id: KeyspaceId, table: Arc<MemTable>) -> bool {
         let chunk = self.chunks[slot / CHUNK].get_or_init(|| (0..CHUNK).map(|_| OnceLock::new()).collect());

@@ -161,8 +161,22 @@ impl WriteLog {
         self.durable.store(target.0 + u64::from(crate::base::planted!("watermark-too-high")), Ordering::Release);
         if let Some(segment) = current {
             self.store_mark(db, &segment, target)?;
+            self.refine(db, &segment);
         }
         Ok(())
+    }
+
+    /// Moves on to a segment made for syncs, once there is one, when this one is not and is synced again and again.
+    fn refine(&self, db: &DbInner, segment: &Arc<Segment<Route>>) {
+        if !segment.is_too_coarse() {
+            return;
+        }
+        if self.pool.is_fine_ready() {
+            // What fails is the next writer's answer, as in `store_mark`.
+            let _ = self.advance(db, Some(segment), 0, None, Seal::Full);
+        } else {
+            db.background.wake_housekeeper();
+        }
     }
 
     fn store_mark(&self, db: &DbInner, segment: &Arc<Segment<Route>>, durable: SeqNo) -> Result<()> {
@@ -180,5 +194,44 @@ impl WriteLog {
             }
             Reserved::Full => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::db::{Db, Durability, Options, WriteOptions};
+    use crate::fs::posix::PosixFs;
+    use std::sync::Arc;
+
+    /// A load, then syncs: they go into a segment that is made for them as soon as there is one, and stay there.
+    #[test]
+    fn syncs_leave_a_segment_that_was_not_made_for_them() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut options = Options::new();
+        for (key, value) in [("wal.segment_size", "4MiB"), ("memtable.size", "64MiB")] {
+            options.set(key, value).expect("an option");
+        }
+        let db = Db::open_on(Arc::new(PosixFs::new()), &dir.path().join("db"), &options).expect("open");
+        let keyspace = db.default_keyspace();
+        let put = |n: u32, durability: Durability| {
+            let options = WriteOptions { durability, deadline_micros: 0 };
+            keyspace.put(&options, &n.to_be_bytes(), &[7; 1000]).expect("put");
+        };
+        (0..2000).for_each(|n| put(n, Durability::Os));
+        let segment = || db.inner().log.current_segment().expect("a segment");
+        let before = segment();
+        assert_eq!(before.bytes(), 4 << 20);
+        if !before.is_mapped() {
+            return;
+        }
+        let moved = (0..1000).find(|&n| {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            put(n, Durability::Fsync);
+            segment().number() != before.number()
+        });
+        assert!(moved.is_some_and(|n| n >= 10), "after {moved:?} syncs");
+        let made_for_syncs = segment();
+        (0..100).for_each(|n| put(n, Durability::Fsync));
+        assert_eq!(segment().number(), made_for_syncs.number());
     }
 }

@@ -254,6 +254,12 @@ impl PosixMappedLog {
 }
 
 impl PosixMappedLog {
+    /// The pages that lie wholly in `[from, to)`; the page that the mapping ends in does when `to` is that end.
+    fn whole_pages(&self, from: usize, to: usize) -> std::ops::Range<usize> {
+        let end = if to >= self.len { self.pages() } else { to / self.page };
+        from.div_ceil(self.page).min(end)..end
+    }
+
     fn prepare_with(&self, offset: usize, len: usize, advice: libc::c_int) -> Result<()> {
         let end = self.check(offset, len)?;
         if len == 0 {
@@ -282,13 +288,7 @@ impl MappedLog for PosixMappedLog {
     }
 
     fn release(&self, from: usize, to: usize) {
-        // The page that the mapping ends in is whole when `to` is that end.
-        let end = if to >= self.len { self.pages() } else { to / self.page };
-        let mut whole = from.div_ceil(self.page)..end;
-        if whole.start >= whole.end {
-            return;
-        }
-        let all = whole.clone();
+        let mut whole = self.whole_pages(from, to);
         let mut locked = self.locked.lock();
         while let Some(run) = locked.run(whole.clone(), true) {
             self.unlock_run(run.clone());
@@ -296,8 +296,15 @@ impl MappedLog for PosixMappedLog {
             whole.start = run.end;
             locked.set(run, false);
         }
+    }
+
+    fn forget(&self, from: usize, to: usize) {
+        let whole = self.whole_pages(from, to);
+        if whole.is_empty() {
+            return;
+        }
         // Dirty pages of a shared file mapping stay dirty in the page cache; only this process forgets them.
-        let _ = self.call("madvise(MADV_DONTNEED)", all, |at, len| {
+        let _ = self.call("madvise(MADV_DONTNEED)", whole, |at, len| {
             // SAFETY: the range lies in our mapping, a shared file mapping: later loads see the same bytes again, from
             // the page cache.
             unsafe { libc::madvise(at, len, libc::MADV_DONTNEED) }

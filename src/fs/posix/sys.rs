@@ -350,6 +350,13 @@ impl Drop for SignalMask {
     }
 }
 
+/// From now on the calling thread waits its turn when it wakes, instead of taking the processor from who runs there.
+pub fn yield_to_others() {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameter lives through the call, which concerns this thread alone and needs no right.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -195,7 +195,8 @@ fn large_files_are_written_ahead_where_somebody_syncs() {
         assert_eq!(pool.take(0, &draw).expect("segment").bytes(), LARGE);
         home.fs.written.load(Ordering::Relaxed) - before
     };
-    assert!(made(false, false) < 64 << 10);
+    // Its header, and the first step of its window.
+    assert!(made(false, false) <= 300 << 10);
     assert!(made(true, false) >= LARGE);
     // A sync before a small file was made is not forgotten with it.
     assert!(made(false, true) >= LARGE);

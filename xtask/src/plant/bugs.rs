@@ -100,6 +100,7 @@ pub const BUGS: &[Bug] = &[
         "a spare of the wrong length, or with a second name, is put to use",
         &["unit wal"],
     ),
+    bug("log-zeros-over-records", "zeros that are written ahead may land on a record", &["unit wal"]),
     bug("log-reserve-over-the-seal", "a record may take the room of the seal", &["unit wal"]),
     bug("log-checksum-unchecked", "a record is replayed whatever its checksum", &["unit wal", "crash write"]),
     bug("log-place-unbound", "a record may stand in another segment or place", &["unit wal"]),
