@@ -15,7 +15,6 @@
 
 pub use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-    fence,
 };
 pub use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
