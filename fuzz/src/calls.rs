@@ -70,7 +70,12 @@ impl Calls {
     fn sequence(&self, seed: u64, plant: Plant) {
         let mut rng = Rng::new(seed);
         let mut world = World::new(&self.folder, plant);
-        for _ in 0..40 + rng.below(160) {
+        // Mostly short, and those begin with an open database: otherwise many would never have one.
+        let is_long = rng.below(8) == 0;
+        if !is_long {
+            world.open(&mut rng, 0);
+        }
+        for _ in 0..if is_long { 40 + rng.below(160) } else { 10 + rng.below(50) } {
             world.step(&mut rng);
         }
         world.end();

@@ -1,10 +1,11 @@
-//! `cargo run --release --bin mutate -- TARGET [--seconds S] [--seed N] [--count N]`: many mutated inputs, counted.
+//! `cargo run --release --bin mutate -- TARGET [--seconds S] [--seed N] [--count N] [--workers N]`: many mutated inputs,
+//! counted. Targets with threads mostly wait; several processes, each with seeds of its own, fill the processors.
 //!
 //! A failure prints the seed of its input; `--seed N --count 1` runs that one again.
 
 use lsm_fuzz::mutate::{TARGETS, target};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// An input may not take longer.
@@ -23,10 +24,58 @@ fn rss_kib_peak() -> u64 {
     line.and_then(|l| l.split_whitespace().nth(1)).and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
+/// Between the seeds of two workers.
+const STRIDE: u64 = 50_000_000;
+
+/// Runs so many processes of this program side by side and adds up what they have done.
+fn supervise(args: &[String], workers: u64) -> ExitCode {
+    let (first, seconds) = (number(args, "--seed", 1), number(args, "--seconds", 10));
+    let program = std::env::current_exe().expect("this program");
+    let start = |n: u64| {
+        let seed = first.wrapping_add(n * STRIDE).to_string();
+        Command::new(&program)
+            .args([
+                args[0].as_str(),
+                "--seconds",
+                &seconds.to_string(),
+                "--seed",
+                &seed,
+                "--count",
+                &STRIDE.to_string(),
+            ])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts")
+    };
+    let children: Vec<_> = (0..workers).map(start).collect();
+    let (mut done, mut is_good) = (0, true);
+    for child in children {
+        let ended = child.wait_with_output().expect("ends");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let count = said.split(" count=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        match count {
+            Some(count) if ended.status.success() => done += count,
+            _ => {
+                is_good = false;
+                eprint!("{said}");
+            }
+        }
+    }
+    if !is_good {
+        return ExitCode::FAILURE;
+    }
+    eprintln!("COUNT fuzz-{} seed={first} count={done} unit=executions", args[0]);
+    ExitCode::SUCCESS
+}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    let workers = number(&args, "--workers", 1);
+    if workers > 1 && args.first().is_some_and(|name| TARGETS.iter().any(|(known, _)| known == name)) {
+        return supervise(&args, workers);
+    }
     let Some(mut target_of) = args.first().and_then(|name| target(name)) else {
-        eprintln!("usage: mutate TARGET [--seconds S] [--seed N] [--count N]; targets: {TARGETS:?}");
+        eprintln!("usage: mutate TARGET [--seconds S] [--seed N] [--count N] [--workers N]; targets: {TARGETS:?}");
         return ExitCode::FAILURE;
     };
     let (first, most) = (number(&args, "--seed", 1), number(&args, "--count", u64::MAX));

@@ -221,6 +221,10 @@ impl Soak<'_> {
                 let seconds = ((minutes * 60.0) as u64).max(1).to_string();
                 let mut command = run::command(&self.mutator()?, self.root);
                 command.args([target, "--seconds", &seconds, "--seed", &seed.to_string()]);
+                if matches!(*target, "operations" | "calls") {
+                    // Sequences that mostly wait for threads of the engine.
+                    command.args(["--workers", "2"]);
+                }
                 command
             }
             How::Miri(modules) => match self.miri(modules, seed) {
