@@ -22,7 +22,7 @@ lib=$target/release
 installed=$(pwd)/$target/prefix
 case $target in /*) installed=$target/prefix ;; esac
 warn="-Wall -Wextra -Wpedantic -Werror -O1 -g"
-names=${*:-library options basic iter writes close threads fork abuse admin repair hazards model cxx}
+names=${*:-library options basic iter writes close threads fork abuse abuse_table admin repair hazards model cxx}
 # Written from the contract alone; the long ones run plain and under AddressSanitizer only.
 contract=
 [ $# -gt 0 ] || contract="conformance conformance_iter conformance_open conformance_life conformance_model kill_tree"
@@ -61,7 +61,7 @@ run() {
   # A forked child has none of its parent's threads: what those hold looks leaked there.
   leaks=1
   case $name in fork | conformance_life) leaks=0 ;; esac
-  case $kind-$name in valgrind-fork | valgrind-repair) set -- valgrind -q --fair-sched=try --error-exitcode=9 ;; esac
+  case $kind-$name in valgrind-fork | valgrind-abuse_table | valgrind-repair) set -- valgrind -q --fair-sched=try --error-exitcode=9 ;; esac
   ASAN_OPTIONS=detect_leaks=$leaks $limit "$@" "$out/$kind-$name" "$out/db/$kind-$name" >"$out/$kind-$name.out" 2>"$out/$kind-$name.err"
   status=$?
   sed 's/^/  /' "$out/$kind-$name.out"
