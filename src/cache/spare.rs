@@ -110,6 +110,8 @@ impl Spares {
                     free(lines, frame);
                 }
             }
+            // The next one that is kept is the next one that is found, not one that comes after all that are gone.
+            ring.take.store(ring.put.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 
