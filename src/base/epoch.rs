@@ -12,7 +12,7 @@
 //! - I4  `bytes` and `pending` are the sums over all objects retired and not yet dropped: zero when all are gone.
 //!
 //! Threads: everything here may be used from any thread; `run_once` unpinned, and from one at a time to be of use.
-//! Failure: none. A list dropped before it is empty hands the rest to whichever thread turns the epoch later.
+//! Failure: none. A list dropped before it is empty leaves the rest to whichever reaper comes next.
 #![expect(unsafe_code, reason = "turns epoch-protected raw pointers into references and counts")]
 
 use super::sync::{AtomicBool, AtomicPtr, AtomicUsize, Condvar, Mutex, Ordering, Rank};
@@ -43,6 +43,25 @@ pub fn pin() -> Guard {
 struct Batch {
     objects: Vec<Box<dyn Any + Send>>,
     bytes: usize,
+}
+
+/// Batches of lists that are gone, which no pin can see any more: whoever pins at the right moment puts them here, a reaper
+/// of any list drops them. A pin may be under a lock, and their destructors take locks. Tried, never waited for: in a forked
+/// child it may be held for ever.
+static LEFT: Mutex<Vec<Batch>> = Mutex::new(Vec::new());
+
+fn leave(rest: Vec<Batch>) {
+    if let Some(mut left) = LEFT.try_lock() {
+        left.extend(rest);
+        return;
+    }
+    drop(rest);
+}
+
+fn drop_left() {
+    let left = LEFT.try_lock().map(|mut left| std::mem::take(&mut *left));
+    // With no lock held.
+    drop(left);
 }
 
 /// A batch whose flag was deferred.
@@ -124,6 +143,7 @@ impl Retired {
     /// One turn of the reaper: defers what waits, pushes the epoch on, and drops what no reader can see any more.
     /// Returns how many objects were dropped. Called by one thread, unpinned.
     pub fn run_once(&self) -> usize {
+        drop_left();
         let batch = std::mem::take(&mut self.waiting.lock().batch);
         if !batch.objects.is_empty() {
             let is_free = Arc::new(AtomicBool::new(false));
@@ -205,7 +225,7 @@ impl Drop for Retired {
         rest.extend(self.deferred.get_mut().drain(..).map(|d| d.batch));
         if rest.iter().any(|batch| !batch.objects.is_empty()) {
             let guard = ebr::pin();
-            guard.defer(move || drop(rest));
+            guard.defer(move || leave(rest));
             guard.flush();
         }
     }

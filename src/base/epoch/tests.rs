@@ -81,14 +81,65 @@ fn a_dropped_list_still_waits_for_pins() {
     }
     assert_eq!(Arc::strong_count(&value), 3, "a reader is pinned");
     drop(guard);
+    let next = Retired::new();
     for _ in 0..TURNS_MAX {
         ebr::pin().flush();
+        next.run_once();
         if Arc::strong_count(&value) == 1 {
             return;
         }
         std::thread::yield_now();
     }
     panic!("never dropped");
+}
+
+thread_local! {
+    static IS_PINNING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Notes whether it was dropped by whoever pinned.
+struct Sensitive {
+    dropped: Arc<AtomicUsize>,
+    by_a_pin: Arc<AtomicUsize>,
+}
+
+impl Drop for Sensitive {
+    fn drop(&mut self) {
+        // Relaxed: tallies.
+        self.by_a_pin.fetch_add(usize::from(IS_PINNING.get()), Ordering::Relaxed);
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A pin may be taken under a lock, so it runs no destructor; what a list left behind waits for the next reaper.
+#[test]
+fn what_a_dropped_list_leaves_is_not_dropped_by_a_pin() {
+    let (dropped, by_a_pin) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let lists = if cfg!(miri) { 2 } else { 50 };
+    for _ in 0..lists {
+        let retired = Retired::new();
+        let guard = pin();
+        let object = Sensitive { dropped: Arc::clone(&dropped), by_a_pin: Arc::clone(&by_a_pin) };
+        retired.retire(Box::new(object), 8);
+        drop(retired);
+        drop(guard);
+        IS_PINNING.set(true);
+        for _ in 0..if cfg!(miri) { 10 } else { 2000 } {
+            ebr::pin().flush();
+        }
+        IS_PINNING.set(false);
+    }
+    let next = Retired::new();
+    // Relaxed: tallies.
+    for _ in 0..TURNS_MAX {
+        ebr::pin().flush();
+        next.run_once();
+        if dropped.load(Ordering::Relaxed) == lists {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    assert_eq!((dropped.load(Ordering::Relaxed), by_a_pin.load(Ordering::Relaxed)), (lists, 0));
 }
 
 #[test]
