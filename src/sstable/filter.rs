@@ -38,14 +38,20 @@ fn expected_rate(bits_per_key: f64, probes: u32) -> f64 {
 }
 
 /// The fewest bits a key, and the probes, that reach `rate`. The answer for the last rate is kept: it takes a fifth of a
-/// millisecond, which small tables notice.
+/// millisecond, which small tables notice. Tried, never waited for: in a forked child the lock may be held for ever.
 pub(super) fn choose(rate: f64) -> (f64, u32) {
     static LAST: Mutex<Option<(f64, (f64, u32))>> = Mutex::new(None);
-    let mut last = LAST.lock();
-    match *last {
-        Some((of, chosen)) if of.to_bits() == rate.to_bits() => chosen,
-        _ => last.insert((rate, compute(rate))).1,
+    let last = LAST.try_lock().and_then(|last| *last);
+    if let Some((of, chosen)) = last
+        && of.to_bits() == rate.to_bits()
+    {
+        return chosen;
     }
+    let chosen = compute(rate);
+    if let Some(mut last) = LAST.try_lock() {
+        *last = Some((rate, chosen));
+    }
+    chosen
 }
 
 fn compute(rate: f64) -> (f64, u32) {
