@@ -17,7 +17,7 @@ mod count;
 mod explorer;
 
 use explorer::planted::{BUGS, Planted};
-use explorer::{DIR, Model, Opened, Rng, Step, Watched, first_seed, history, time_box};
+use explorer::{DIR, Model, Opened, Rng, Step, TimeBox, Watched, first_seed, history};
 use lsm_engine::db::{Durability, WriteOptions};
 use lsm_engine::fs::fault::{CrashPolicy, FaultFs};
 use lsm_engine::fs::mem::MemFs;
@@ -26,7 +26,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const FSYNC: WriteOptions = WriteOptions { durability: Durability::Fsync, deadline_micros: 0 };
 
@@ -295,28 +295,29 @@ impl Explorer {
         Ok(())
     }
 
-    fn explore(&mut self, seed: u64, time: Duration) -> Result<(), String> {
-        let deadline = Instant::now() + time;
+    fn explore(&mut self, seed: u64, time: &TimeBox) -> Result<(), String> {
         let mut seed = seed;
-        while Instant::now() < deadline {
-            self.history(seed, deadline)?;
+        while !time.is_over(self.counts.states, STATES_LEAST) {
+            self.history(seed, time.deadline(self.counts.states, STATES_LEAST))?;
             seed += 1;
         }
         Ok(())
     }
 }
 
+const STATES_LEAST: u64 = 21;
+
 fn explore(io: &'static str, seconds: u64) {
     let seed = first_seed();
     eprintln!("wal.io {io}: from seed {seed}");
     let mut explorer = Explorer::new(io, None);
-    let result = explorer.explore(seed, time_box(seconds));
+    let result = explorer.explore(seed, &TimeBox::of(seconds));
     let Counts { runs, states, same, doubles } = explorer.counts;
     eprintln!("wal.io {io}: {runs} runs, {states} crash states ({same} came again), {doubles} double crashes");
     if let Err(violation) = result {
         panic!("{violation}");
     }
-    assert!(states > 20, "the explorer hardly ran");
+    assert!(states >= STATES_LEAST, "the explorer hardly ran");
     count::counted(if io == "write" { "crash-write" } else { "crash-mapped" }, seed, states, "states");
     count::counted("crash-double", seed, doubles, "states");
 }
@@ -336,7 +337,7 @@ fn histories_survive_crashes_with_a_mapped_log() {
 fn swallowed_syncs_are_convicted() {
     for bug in BUGS {
         let mut explorer = Explorer::new("write", Some(bug));
-        let result = explorer.explore(first_seed(), Duration::from_secs(30));
+        let result = explorer.explore(first_seed(), &TimeBox::exactly(30));
         let violation = result.expect_err(&format!("nobody noticed that {bug} is never synced"));
         eprintln!("{bug}: convicted after {} states", explorer.counts.states);
         assert!(violation.contains("step") || violation.contains("open"), "{violation}");

@@ -13,7 +13,7 @@ mod count;
 mod explorer;
 
 use explorer::planted::Planted;
-use explorer::{Opened, Rng, Watched, first_seed, time_box};
+use explorer::{Opened, Rng, TimeBox, Watched, first_seed};
 use lsm_engine::db::{Durability, ReadOptions, WriteOptions};
 use lsm_engine::fs::fault::{CrashPolicy, FaultFs};
 use lsm_engine::fs::mem::MemFs;
@@ -230,11 +230,15 @@ impl Explorer {
         Ok(())
     }
 
-    fn explore(&mut self, first: u64, time: Duration) -> Result<(), String> {
-        let deadline = Instant::now() + time;
+    /// Both kinds of what must have happened.
+    fn done(&self) -> u64 {
+        self.states.min(self.syncs)
+    }
+
+    fn explore(&mut self, first: u64, time: &TimeBox) -> Result<(), String> {
         let mut seed = first;
-        while Instant::now() < deadline {
-            self.history(seed, deadline)?;
+        while !time.is_over(self.done(), DONE_LEAST) {
+            self.history(seed, time.deadline(self.done(), DONE_LEAST))?;
             seed += 1;
         }
         Ok(())
@@ -298,14 +302,16 @@ fn maintain(opened: &Opened, disk: &FaultFs, seed: u64, synced: &AtomicU64, is_d
     }
 }
 
+const DONE_LEAST: u64 = 11;
+
 fn explore(io: &'static str, seconds: u64) {
     let seed = first_seed();
     eprintln!("wal.io {io}: from seed {seed}");
     let mut explorer = Explorer { io, bug: None, states: 0, syncs: 0 };
-    let result = explorer.explore(seed, time_box(seconds));
+    let result = explorer.explore(seed, &TimeBox::of(seconds));
     eprintln!("wal.io {io}: {} crash states, {} syncs of the log", explorer.states, explorer.syncs);
     result.unwrap_or_else(|violation| panic!("{violation}"));
-    assert!(explorer.states > 10 && explorer.syncs > 10, "the explorer hardly ran");
+    assert!(explorer.done() >= DONE_LEAST, "the explorer hardly ran");
     count::counted("crash-writers", seed, explorer.states, "states");
 }
 
@@ -324,7 +330,7 @@ fn writers_that_sync_together_survive_crashes_with_a_mapped_log() {
 fn swallowed_syncs_are_convicted() {
     for bug in [".wal", ".sst", "MANIFEST", "dir"] {
         let mut explorer = Explorer { io: "write", bug: Some(bug), states: 0, syncs: 0 };
-        let result = explorer.explore(first_seed(), Duration::from_secs(30));
+        let result = explorer.explore(first_seed(), &TimeBox::exactly(30));
         let violation = result.expect_err(&format!("nobody noticed that {bug} is never synced"));
         eprintln!("{bug}: convicted after {} states: {violation}", explorer.states);
     }

@@ -15,14 +15,13 @@ mod count;
 mod explorer;
 
 use explorer::image::{Files, Image, disk_of, files_of, listen};
-use explorer::{DIR, Rng, Watched, first_seed, open, time_box};
+use explorer::{DIR, Rng, TimeBox, Watched, first_seed, open};
 use lsm_engine::db::{Db, Durability, WriteOptions};
 use lsm_engine::fs::fault::FaultFs;
 use lsm_engine::fs::{File, Fs, FsKind, Lock, Metadata, OpenMode};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 fn is_full() -> bool {
     std::env::var("LSM_DAMAGE").is_ok_and(|all| all == "all")
@@ -54,18 +53,20 @@ fn closed(seed: u64) -> Image {
     Image::of_history(seed, 150, "write", true)
 }
 
+const FLIPS_LEAST: u64 = 301;
+
 /// Flips bits of a closed database until the time is up, or all; `fs` may stand between.
 fn flips(image: &Image, seconds: u64, fs: &dyn Fn(FaultFs) -> Arc<dyn Fs>) -> Result<u64, String> {
     let places: Vec<(&String, u64)> =
         image.files.iter().flat_map(|(name, bytes)| (0..bytes.len() as u64 * 8).map(move |bit| (name, bit))).collect();
-    let deadline = Instant::now() + time_box(seconds);
+    let time = TimeBox::of(seconds);
     let seed = first_seed();
     eprintln!("seed {seed}, {} bits", places.len());
     let mut rng = Rng::new(seed);
     let mut tried = 0;
     for at in 0..places.len() as u64 {
         let at = if is_full() { at } else { rng.below(places.len() as u64) };
-        if !is_full() && Instant::now() >= deadline {
+        if !is_full() && time.is_over(tried, FLIPS_LEAST) {
             break;
         }
         let (name, bit) = places[at as usize];
@@ -84,7 +85,7 @@ fn flips(image: &Image, seconds: u64, fs: &dyn Fn(FaultFs) -> Arc<dyn Fs>) -> Re
 fn every_flipped_bit_of_a_closed_database_is_reported() {
     let image = closed(if is_full() { 3 } else { first_seed() });
     let tried = flips(&image, 15, &|disk| Arc::new(disk)).unwrap_or_else(|e| panic!("{e}"));
-    assert!(tried > 300, "only {tried} in the time");
+    assert!(tried >= FLIPS_LEAST, "only {tried} in the time");
     count::counted("flips-clean", first_seed(), tried, "flips");
 }
 
@@ -137,10 +138,10 @@ fn structural_damage_of_a_closed_database_is_reported_by_name() {
     for at in (1..cases.len()).rev() {
         cases.swap(at, rng.below(at as u64 + 1) as usize);
     }
-    let deadline = Instant::now() + time_box(15);
+    let time = TimeBox::of(15);
     let mut tried = 0;
     for (case, files, named) in cases {
-        if !is_full() && Instant::now() >= deadline {
+        if !is_full() && time.is_over(tried, FLIPS_LEAST) {
             break;
         }
         let _watched = Watched::new(case.clone());
@@ -150,7 +151,7 @@ fn structural_damage_of_a_closed_database_is_reported_by_name() {
     }
     eprintln!("{tried} of {all} cases");
     count::counted("structure", first_seed(), tried, "cases");
-    assert!(tried > 300, "only {tried} in the time");
+    assert!(tried >= FLIPS_LEAST, "only {tried} in the time");
 }
 
 /// What `kill -9` leaves after synced writes: several segments, the last record synced, its mark behind it.
@@ -187,10 +188,10 @@ fn flips_below_the_watermark_are_reported_and_torn_tails_are_not_refused() {
         let (image, ends) = killed(io);
         for (name, end) in &ends {
             let bits = *end as u64 * 8;
-            let deadline = Instant::now() + time_box(5);
+            let time = TimeBox::of(5);
             for at in 0..bits {
                 let bit = if is_full() { at } else { rng.below(bits) };
-                if !is_full() && Instant::now() >= deadline {
+                if !is_full() && time.is_over(at, FLIPS_LEAST) {
                     break;
                 }
                 let mut files = image.files.clone();

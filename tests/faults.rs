@@ -16,7 +16,7 @@ mod count;
 mod explorer;
 
 use explorer::planted::Planted;
-use explorer::{Model, Opened, Rng, Step, Watched, first_seed, history, open, options, time_box};
+use explorer::{Model, Opened, Rng, Step, TimeBox, Watched, first_seed, history, open, options};
 use lsm_engine::db::{Db, Durability, ReadOptions, WriteOptions};
 use lsm_engine::error::Code;
 use lsm_engine::fs::Fs;
@@ -229,9 +229,9 @@ fn sweep(
     let seed = first_seed();
     eprintln!("seed {seed}");
     let mut rng = Rng::new(seed);
-    let deadline = Instant::now() + time_box(seconds);
+    let time = TimeBox::of(seconds);
     let (mut cases, mut met) = (0, 0);
-    while Instant::now() < deadline {
+    while !time.is_over(met, 1) {
         let call = CALLS[cases as usize % CALLS.len()];
         let all = effects(call);
         let effect = all[rng.below(all.len() as u64) as usize];
@@ -280,10 +280,10 @@ fn every_nth_call_may_fail() {
     for at in (1..cases.len()).rev() {
         cases.swap(at, rng.below(at as u64 + 1) as usize);
     }
-    let deadline = Instant::now() + time_box(20);
+    let time = TimeBox::of(20);
     let (mut tried, mut met) = (0u64, 0);
     for fault in &cases {
-        if !is_full && Instant::now() >= deadline {
+        if !is_full && time.is_over(tried, 101) {
             break;
         }
         let name = format!("{fault:?}");
@@ -343,14 +343,15 @@ fn failing_opens_lose_nothing() {
 
 fn until_ok<T>(what: &str, mut f: impl FnMut() -> lsm_engine::error::Result<T>) -> T {
     let _watched = Watched::new(what.into());
-    let began = Instant::now();
-    loop {
+    // Turns and not a time, which a busy machine may spend elsewhere.
+    for turn in 0.. {
         match f() {
             Ok(done) => return done,
-            Err(e) => assert!(began.elapsed() < Duration::from_secs(20), "{what}: {e:?}"),
+            Err(e) => assert!(turn < 1000, "{what}: {e:?}"),
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+    unreachable!("the last turn returns or fails")
 }
 
 /// Fills the disk again and again: errors, reads, then writes go on without a reopen once there is room.
@@ -563,13 +564,16 @@ fn an_oversized_batch_on_a_full_disk_harms_nobody_else() {
     let space = db.default_keyspace();
     space.put(&OS, b"a", b"1").unwrap();
     disk.set_capacity(disk.used_bytes() + 300_000);
+    let mut slow = 0;
     for n in 0..20u64 {
         let began = Instant::now();
         let large = space.put(&OS, b"large", &vec![7; 2 << 20]);
         assert_eq!(large.unwrap_err().code(), Code::NoSpace);
         space.put(&OS, &n.to_be_bytes(), b"small").unwrap_or_else(|e| panic!("small write {n}: {e:?}"));
-        assert!(began.elapsed() < Duration::from_secs(5));
+        slow += u32::from(began.elapsed() > Duration::from_secs(5));
     }
+    // A busy machine may stand still for once.
+    assert!(slow < 3, "{slow} of 20 small writes waited for the large ones");
     db.close().unwrap();
 }
 

@@ -256,14 +256,47 @@ pub fn time_box(seconds: u64) -> Duration {
     soak.map_or(Duration::from_secs(seconds), |m| Duration::from_secs_f64(m * 60.0))
 }
 
+/// A time box that lasts longer on a slow or busy machine, until enough was done, but no more than ten times as long.
+pub struct TimeBox {
+    began: Instant,
+    time: Duration,
+}
+
+impl TimeBox {
+    /// Of so many seconds, or the minutes of `LSM_SOAK_MINUTES`.
+    pub fn of(seconds: u64) -> TimeBox {
+        TimeBox { began: Instant::now(), time: time_box(seconds) }
+    }
+
+    /// Of so many seconds, whatever a soak says.
+    pub fn exactly(seconds: u64) -> TimeBox {
+        TimeBox { began: Instant::now(), time: Duration::from_secs(seconds) }
+    }
+
+    /// Whether it is over when `done` of the `least` that are wanted are done.
+    pub fn is_over(&self, done: u64, least: u64) -> bool {
+        let elapsed = self.began.elapsed();
+        elapsed >= self.time && (done >= least || elapsed >= self.time * 10)
+    }
+
+    /// When work that is cut into pieces is to look up; later while there is not enough.
+    pub fn deadline(&self, done: u64, least: u64) -> Instant {
+        let end = self.began + self.time;
+        if done >= least { end } else { end.max(Instant::now() + Duration::from_secs(1)) }
+    }
+}
+
 /// The first seed; `LSM_SEED` replays.
 pub fn first_seed() -> u64 {
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_millis() as u64);
     std::env::var("LSM_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| now() % 1_000_000_007)
 }
 
-static CASE: Mutex<BTreeMap<u64, (Instant, String)>> = Mutex::new(BTreeMap::new());
+static CASE: Mutex<BTreeMap<u64, (u64, String)>> = Mutex::new(BTreeMap::new());
 static CASES: AtomicU64 = AtomicU64::new(0);
+/// Turns of the watchdog, two a second at most. A machine that gives the process no time gives the watchdog none.
+static TURNS: AtomicU64 = AtomicU64::new(0);
+const TURNS_MOST: u64 = 60;
 
 /// While it lives, a case that takes longer than 30 s ends the process with its name.
 pub struct Watched(u64);
@@ -274,7 +307,7 @@ impl Watched {
         if id == 0 {
             std::thread::spawn(watch);
         }
-        CASE.lock().insert(id, (Instant::now(), name));
+        CASE.lock().insert(id, (TURNS.load(Ordering::Relaxed), name));
         Watched(id)
     }
 }
@@ -288,8 +321,9 @@ impl Drop for Watched {
 fn watch() {
     loop {
         std::thread::sleep(Duration::from_millis(500));
+        let turn = 1 + TURNS.fetch_add(1, Ordering::Relaxed);
         let cases = CASE.lock();
-        if let Some((_, name)) = cases.values().find(|(began, _)| began.elapsed() > Duration::from_secs(30)) {
+        if let Some((_, name)) = cases.values().find(|(began, _)| turn - began > TURNS_MOST) {
             eprintln!("HANG: {name}");
             if std::env::var_os("LSM_HANG").is_some() {
                 std::thread::sleep(Duration::from_secs(60));
