@@ -127,6 +127,16 @@ static void reads_and_writes() {
 
   lsm::db moved(std::move(db));
   CHECK(GET(moved.contains("one")));
+  FAILS(db.put("one", "2"), LSM_E_INVALID);  // also what a keyspace can do: nothing of it is left behind
+  FAILS(db.get("one"), LSM_E_INVALID);
+  CHECK(db.raw() == nullptr && db.raw_keyspace() == nullptr);
+  db = std::move(moved);
+  FAILS(moved.put("one", "2"), LSM_E_INVALID);
+  moved = std::move(db);
+  CHECK(*GET(moved.get("one")) == "1");
+  lsm::pinned given(std::move(*held));
+  CHECK(given.size() == 1000 && held->size() == 0 && held->str().empty());
+  *held = std::move(given);
   DO(moved.close());
   FAILS(moved.close(), LSM_E_CLOSED);
   FAILS(moved.put("a", "b"), LSM_E_CLOSED);
@@ -277,6 +287,13 @@ static void cursors_and_snapshots() {
   CHECK(GET(c.first()));
   CHECK(GET(c.read(lsm::direction::forward, some, 7)) == 7 && lsm::bytes(some[6].key, some[6].key_len) == "k00007");
   FAILS(c.seek(99, "x"), LSM_E_INVALID);
+  {
+    CHECK(GET(c.first()));
+    lsm::cursor given(std::move(c));
+    CHECK(given.key() == "k00000" && c.key().empty() && c.sequence() == 0);
+    FAILS(c.next(), LSM_E_INVALID);
+    c = std::move(given);
+  }
 
   lsm::snapshot then = GET(db.new_snapshot());
   CHECK(then.sequence() == 100);

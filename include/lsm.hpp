@@ -340,6 +340,20 @@ struct free_text {
   void operator()(char *text) const noexcept { lsm_free(text); }
 };
 using text = std::unique_ptr<char, free_text>;
+/* What belongs to a handle beside it and must leave an object together with it: moved from, it is as if made anew. */
+template <class T>
+struct beside {
+  T is;
+  explicit beside(T from) noexcept : is(from) {}
+  beside(beside &&other) noexcept : is(other.is) { other.is = T(); }
+  beside &operator=(beside &&other) noexcept {
+    const T from = other.is;
+    other.is = T();
+    is = from;
+    return *this;
+  }
+  ~beside() = default;
+};
 /* A text for C. One with a NUL inside would end there and name something else: it is none, which is LSM_E_INVALID. */
 inline const char *c_text(const std::string &from) noexcept {
   return std::strlen(from.c_str()) == from.size() ? from.c_str() : nullptr;
@@ -580,11 +594,11 @@ class read_options {
 class pinned {
  public:
   /** The bytes. */
-  lsm::view view() const noexcept { return view_; }
+  lsm::view view() const noexcept { return view_.is; }
   /** How many there are. */
-  std::size_t size() const noexcept { return view_.size(); }
+  std::size_t size() const noexcept { return view_.is.size(); }
   /** A copy. */
-  std::string str() const { return std::string(view_.data(), view_.size()); }
+  std::string str() const { return std::string(view_.is); }
 
  private:
   template <class>
@@ -595,7 +609,7 @@ class pinned {
   pinned(lsm_value *raw, const void *data, std::size_t size) noexcept
       : raw_(raw), view_(size ? bytes(data, size) : bytes("", 0)) {}
   std::unique_ptr<lsm_value, release> raw_;
-  lsm::view view_;
+  detail::beside<lsm::view> view_;
 };
 
 /** A key and its value. The bytes belong to the cursor or range that showed them, until its next step. */
@@ -610,13 +624,13 @@ class cursor {
   /** One step forward; true: entry() is the next one, false: past the end. The first step of a fresh cursor goes to the first. */
   returns<bool> next() {
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_iter_next(raw_.get(), &now_, &err);
+    const std::int32_t code = lsm_iter_next(raw_.get(), &now_.is, &err);
     return shown(code, err);
   }
   /** One step back; the first step of a fresh cursor goes to the last entry. */
   returns<bool> prev() {
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_iter_prev(raw_.get(), &now_, &err);
+    const std::int32_t code = lsm_iter_prev(raw_.get(), &now_.is, &err);
     return shown(code, err);
   }
   /** To the first entry. */
@@ -628,7 +642,7 @@ class cursor {
   /** As LSM_SEEK_* says. */
   returns<bool> seek(std::int32_t where, lsm::view key) {
     lsm_error *err = nullptr;
-    const std::int32_t code = lsm_iter_seek(raw_.get(), where, key.data(), key.size(), &now_, &err);
+    const std::int32_t code = lsm_iter_seek(raw_.get(), where, key.data(), key.size(), &now_.is, &err);
     return shown(code, err);
   }
   /** Up to `max` entries in one call; how many there were, 0 only at the end. Fewer than `max` does not mean the end. */
@@ -649,11 +663,11 @@ class cursor {
   /** What the last step that gave true showed. */
   lsm::entry entry() const noexcept { return lsm::entry{key(), value()}; }
   /** Its key. */
-  lsm::view key() const noexcept { return bytes(now_.key, now_.key_len); }
+  lsm::view key() const noexcept { return bytes(now_.is.key, now_.is.key_len); }
   /** Its value. */
-  lsm::view value() const noexcept { return bytes(now_.value, now_.value_len); }
+  lsm::view value() const noexcept { return bytes(now_.is.value, now_.is.value_len); }
   /** The sequence number of the version shown. */
-  std::uint64_t sequence() const noexcept { return now_.seq; }
+  std::uint64_t sequence() const noexcept { return now_.is.seq; }
   /** The C handle; it stays this object's. */
   lsm_iter *raw() const noexcept { return raw_.get(); }
 
@@ -664,12 +678,12 @@ class cursor {
   struct close {
     void operator()(lsm_iter *raw) const noexcept { lsm_iter_close(raw); }
   };
-  explicit cursor(lsm_iter *raw) noexcept : now_(), raw_(raw) {}
+  explicit cursor(lsm_iter *raw) noexcept : now_(lsm_entry()), raw_(raw) {}
   returns<bool> shown(std::int32_t code, lsm_error *err) {
     if (code < 0) return detail::fail<bool>(code, err);
     return code == LSM_OK;
   }
-  lsm_entry now_;
+  detail::beside<lsm_entry> now_;
   std::unique_ptr<lsm_iter, close> raw_;
 };
 
@@ -1146,7 +1160,7 @@ class db : public operations<db> {
     lsm_error *err = nullptr;
     const std::int32_t code = lsm_batch_new(raw_.get(), &made, &err);
     if (code < 0) return detail::fail<batch>(code, err);
-    return batch(made, default_);
+    return batch(made, default_.is);
   }
   /** A snapshot of now. */
   returns<snapshot> new_snapshot() const {
@@ -1232,7 +1246,7 @@ class db : public operations<db> {
   /** The C handle; it stays this object's. */
   lsm_db *raw() const noexcept { return raw_.get(); }
   /** The C handle of the default keyspace; it stays the database's. */
-  lsm_keyspace *raw_keyspace() const noexcept { return default_; }
+  lsm_keyspace *raw_keyspace() const noexcept { return default_.is; }
 
  private:
   struct close_db {
@@ -1272,7 +1286,7 @@ class db : public operations<db> {
     return code == LSM_NOT_FOUND ? maybe<std::uint64_t>() : maybe<std::uint64_t>(value);
   }
   std::unique_ptr<lsm_db, close_db> raw_;
-  lsm_keyspace *default_;
+  detail::beside<lsm_keyspace *> default_;
 };
 
 }  // namespace LSM_DETAIL_MODE
