@@ -217,6 +217,8 @@ class Basics(Case):
                 call(b"k", snapshot=snapshot)
         with self.assertRaises(lsm.ClosedError):
             self.db.items(snapshot=snapshot)
+        with self.assertRaises(lsm.ClosedError):
+            self.db.get(b"k", snapshot=lsm.Snapshot())  # of no database: no read of now instead
         self.assertEqual(snapshot.sequence, 0)
         snapshot.close()
 
@@ -301,6 +303,10 @@ class Errors(Case):
         for nothing in (None, b"16MiB".hex, []):
             with self.assertRaisesRegex(TypeError, "set option"):
                 lsm.open(os.path.join(self.folder, "x"), {"memtable.size": nothing})
+        with self.assertRaisesRegex(TypeError, "options are a mapping"):
+            lsm.open(os.path.join(self.folder, "x"), "memtable.size = 1MiB")
+        with self.assertRaisesRegex(TypeError, "log is a function"):
+            lsm.open(os.path.join(self.folder, "x"), log=3)
 
     def test_locked_exists_read_only_destroy(self):
         with self.assertRaises(lsm.LockedError) as caught:

@@ -117,6 +117,11 @@ class Cursors(Case):
             want = (live[at], model[live[at]]) if 0 <= at < len(live) else None
             self.assertEqual(got, want, f"seed {seed}, move {move}")
 
+    def test_numbers_that_do_not_fit_are_refused(self):
+        for wrong in ({"max_skip": -1}, {"max_skip": 1 << 64}, {"readahead": -1}, {"readahead": 1 << 32}, {"chunk": -1}, {"chunk": 1 << 31}):
+            with self.assertRaisesRegex(ValueError, next(iter(wrong))):
+                self.db.items(**wrong)
+
     def test_stalled_goes_on(self):
         self.fill(1000)
         with self.db.batch() as batch:

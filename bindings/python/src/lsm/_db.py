@@ -178,12 +178,15 @@ class Keyspace(KeyspaceCore):
         """A cursor over the keys from `lower` (included) to `upper` (excluded) that begin with `prefix`. `chunk` is the
         most bytes that one call fetches ahead (0: 64 KiB); `max_skip`: a step that passes more deleted entries raises
         StalledError and may be made again; `timeout` is for each call."""
+        for name, number, limit in ("max_skip", max_skip, 64), ("readahead", readahead, 32), ("chunk", chunk, 31):
+            if not 0 <= number < 1 << limit:
+                raise ValueError(f"{name} must be from 0 to 2**{limit} - 1, not {number}")
         cursor = Cursor()
         flags = (0 if fill_cache else 1) | (2 if verify_checksums else 0) | (4 if what == KEYS else 0)
         # In the library a prefix without bytes is none.
-        limit = prefix if prefix is not None and len(prefix) else None
+        start = prefix if prefix is not None and len(prefix) else None
         cursor._open(
-            self, lower, upper, limit, snapshot, flags, micros_of(timeout), max_skip, readahead, chunk, what, reverse
+            self, lower, upper, start, snapshot, flags, micros_of(timeout), max_skip, readahead, chunk, what, reverse
         )
         return cursor
 
@@ -297,8 +300,8 @@ class DB(Keyspace):
 
     def close(self) -> None:
         """Ends the database: waiting calls wake with ClosedError, calls in flight are waited for, what was acknowledged
-        becomes durable. Cursors, snapshots and keyspaces then raise ClosedError, pinned values stay readable. A second
-        close does nothing."""
+        becomes durable. Snapshots and keyspaces then raise ClosedError, and cursors do after what they had fetched; pinned
+        values stay readable. A second close does nothing."""
         if not self._is_open:
             return
         details = c_void_p()

@@ -48,6 +48,10 @@ class Bag:
     """The C form of options, freed at the end of a with block."""
 
     def __init__(self, options: Mapping[str, OptionValue], log: Optional[LogFunction] = None):
+        if not isinstance(options, Mapping):
+            raise TypeError(f"options are a mapping, not {type(options).__name__}")
+        if log is not None and not callable(log):
+            raise TypeError(f"log is a function, not {type(log).__name__}")
         self.c = c_void_p(lib.lsm_options_new())
         if not self.c:
             raise MemoryError("options")

@@ -89,7 +89,7 @@ class SnapshotCore:
 
     def _hold(self) -> int:
         with self._lock:
-            if self._is_closing:
+            if self._is_closing or not self._c:
                 raise ClosedError("read", "the snapshot is closed")
             self._uses += 1
             return self._c
