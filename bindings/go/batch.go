@@ -119,9 +119,13 @@ func (db *DB) Write(b *Batch, o *WriteOptions) error {
 
 func (db *DB) write(b *Batch, o *WriteOptions) (s C.lsmgo_number, err error) {
 	defer runtime.KeepAlive(db)
+	w, err := o.c("write")
+	if err != nil {
+		return s, err
+	}
 	length := C.size_t(len(b.packed))
 	if len(b.runs) == 0 || len(b.runs) == 1 && b.runs[0].keyspace == nil {
-		return C.lsmgo_write_packed(db.load(), o.c(), address(b.packed), length), nil
+		return C.lsmgo_write_packed(db.load(), w, address(b.packed), length), nil
 	}
 	keyspaces := make([]*C.lsm_keyspace, len(b.runs))
 	ends := make([]C.size_t, len(b.runs))
@@ -139,7 +143,7 @@ func (db *DB) write(b *Batch, o *WriteOptions) (s C.lsmgo_number, err error) {
 		ends[i] = C.size_t(run.end)
 	}
 	if len(b.runs) == 1 {
-		return C.lsmgo_write_packed(keyspaces[0], o.c(), address(b.packed), length), nil
+		return C.lsmgo_write_packed(keyspaces[0], w, address(b.packed), length), nil
 	}
-	return C.lsmgo_write_runs(db.handle.c, o.c(), &keyspaces[0], &ends[0], C.size_t(len(ends)), address(b.packed)), nil
+	return C.lsmgo_write_runs(db.handle.c, w, &keyspaces[0], &ends[0], C.size_t(len(ends)), address(b.packed)), nil
 }

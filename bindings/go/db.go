@@ -61,8 +61,8 @@ func OpenLogged(path string, options Options, log LogFunc) (*DB, error) {
 }
 
 // Close ends the database: waiting calls wake with ErrClosed, calls in flight are waited for, what was acknowledged
-// becomes durable. Iterators, snapshots and keyspaces then answer ErrClosed, pinned values stay readable. A second
-// Close answers ErrClosed.
+// becomes durable. Snapshots and keyspaces then answer ErrClosed, and iterators do after what they had fetched; pinned
+// values stay readable. A second Close answers ErrClosed.
 func (db *DB) Close() error {
 	err := db.handle.close()
 	runtime.KeepAlive(db)

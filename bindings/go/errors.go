@@ -142,3 +142,8 @@ func failure(op string, code Code, details *C.lsm_error) error {
 func closed(op string) error { return &Error{Op: op, Code: ErrClosed, Message: "it was closed before"} }
 
 func invalid(op, message string) error { return &Error{Op: op, Code: ErrInvalid, Message: message} }
+
+// late is told without a call: a fast one could be done within the shortest deadline that there is.
+func late(op string) error {
+	return &Error{Op: op, Code: ErrTimeout, Retryable: true, Message: "the deadline had passed before the call"}
+}

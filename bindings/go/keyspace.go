@@ -66,7 +66,11 @@ func (k *Keyspace) Put(key, value []byte, o *WriteOptions) error {
 	if c == nil {
 		return closed("put")
 	}
-	s := C.lsmgo_put(c, o.c(), address(key), C.size_t(len(key)), address(value), C.size_t(len(value)))
+	w, err := o.c("put")
+	if err != nil {
+		return err
+	}
+	s := C.lsmgo_put(c, w, address(key), C.size_t(len(key)), address(value), C.size_t(len(value)))
 	runtime.KeepAlive(k.handle)
 	return check("put", s.code, s.err)
 }
@@ -77,7 +81,11 @@ func (k *Keyspace) Delete(key []byte, o *WriteOptions) error {
 	if c == nil {
 		return closed("delete")
 	}
-	s := C.lsmgo_delete(c, o.c(), address(key), C.size_t(len(key)))
+	w, err := o.c("delete")
+	if err != nil {
+		return err
+	}
+	s := C.lsmgo_delete(c, w, address(key), C.size_t(len(key)))
 	runtime.KeepAlive(k.handle)
 	return check("delete", s.code, s.err)
 }

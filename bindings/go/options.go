@@ -164,18 +164,22 @@ const (
 // WriteOptions are the settings of one write; nil means the zero value.
 type WriteOptions struct {
 	Durability Durability
-	// Timeout: gives up with ErrTimeout, before any effect, after so long; 0 is never, and less has passed already.
+	// Timeout: gives up with ErrTimeout, before any effect, after so long; 0 is never, and less has passed already: what
+	// time.Until says of a moment that is over.
 	Timeout time.Duration
 }
 
 // Sync is for a write that is on the device when the call returns.
 var Sync = &WriteOptions{Durability: DurabilityFsync}
 
-func (o *WriteOptions) c() C.lsmgo_write {
+func (o *WriteOptions) c(op string) (w C.lsmgo_write, err error) {
 	if o == nil {
-		return C.lsmgo_write{}
+		return w, nil
 	}
-	return C.lsmgo_write{deadline: micros(o.Timeout), durability: C.int32_t(o.Durability)}
+	if o.Timeout < 0 {
+		return w, late(op)
+	}
+	return C.lsmgo_write{deadline: micros(o.Timeout), durability: C.int32_t(o.Durability)}, nil
 }
 
 // ReadOptions are the settings of one read; nil means the zero value.
@@ -194,6 +198,9 @@ type ReadOptions struct {
 func (o *ReadOptions) c(op string) (r C.lsmgo_read, err error) {
 	if o == nil {
 		return r, nil
+	}
+	if o.Timeout < 0 {
+		return r, late(op)
 	}
 	r.deadline = micros(o.Timeout)
 	if o.NoFillCache {
@@ -216,8 +223,7 @@ func (o *ReadOptions) release() {
 	}
 }
 
-// micros rounds down, but not to 0, which would mean none. What is left until a deadline that has passed (time.Until) is
-// the shortest of all.
+// micros rounds down, but not to 0, which would mean none.
 func micros(d time.Duration) C.uint64_t {
 	if d == 0 {
 		return 0
