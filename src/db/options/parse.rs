@@ -42,7 +42,14 @@ pub fn range(kind: Kind) -> String {
 fn refuse(spec: &Spec, given: &str) -> Error {
     // A long value would hide the message; nothing of 64 bytes is ever right by mistake.
     let given: String = given.chars().take(64).collect();
-    Error::invalid(format!("option {} = {given:?} is out of its range: {}", spec.name, range(spec.kind)))
+    let wrong = match spec.kind {
+        // "64MB" is no size out of its range: say what a size looks like.
+        Kind::Size { .. } if !is_digits(without_unit(&given)) => "is no size, as 4096, 64KiB and 2MiB are; its range",
+        Kind::Count { .. } if !is_digits(&given) => "is no whole number; its range",
+        Kind::Fraction if given.parse::<f64>().is_err() => "is no number; its range",
+        _ => "is out of its range",
+    };
+    Error::invalid(format!("option {} = {given:?} {wrong}: {}", spec.name, range(spec.kind)))
 }
 
 /// The value that `text` means for `spec`.
@@ -143,10 +150,19 @@ fn fraction(number: f64) -> Option<Value> {
 
 /// Decimal digits only: no sign, no space.
 fn parse_digits(text: &str) -> Option<u64> {
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+    if !is_digits(text) {
         return None;
     }
     text.parse().ok()
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn without_unit(text: &str) -> &str {
+    let unit = UNITS.iter().find_map(|(unit, _)| text.strip_suffix(unit));
+    unit.or_else(|| text.strip_suffix('B')).map_or(text, str::trim_end)
 }
 
 fn parse_size(text: &str) -> Option<u64> {

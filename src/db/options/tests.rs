@@ -26,6 +26,25 @@ fn refused(key: &str, value: &str) {
     assert_eq!(options.dump(), "", "a refused value changes nothing");
 }
 
+/// A text of the wrong form is not called out of a range that the number in it is in.
+#[test]
+fn a_refusal_says_whether_it_is_the_form_or_the_range() {
+    for (key, value, wrong) in [
+        ("cache.size", "64MB", "no size"),
+        ("cache.size", "64 mib", "no size"),
+        ("cache.size", "", "no size"),
+        ("cache.size", "65TiB", "out of its range"),
+        ("cache.size", "99999999999999999999TiB", "out of its range"),
+        ("compaction.threads", "two", "no whole number"),
+        ("compaction.threads", "0", "out of its range"),
+        ("compression", "gzip", "out of its range"),
+    ] {
+        refused(key, value);
+        let message = Options::new().set(key, value).unwrap_err().message().to_owned();
+        assert!(message.contains(wrong), "{message}");
+    }
+}
+
 /// Accepted, and `get` answers a text that means the same.
 fn round_trips(key: &str, value: &str) -> String {
     let mut options = Options::new();
