@@ -32,8 +32,8 @@ import java.util.function.Consumer;
  * }</pre>
  *
  * <p>Any number of threads at once, platform or virtual. {@link #close} waits for calls in flight; calls after it, also on
- * keyspaces, cursors and snapshots of this database, throw {@link LsmException.Closed}, and those may be closed later in any
- * order. Pinned values outlive it.
+ * keyspaces and snapshots of this database, throw {@link LsmException.Closed}, and its cursors do after what they had
+ * fetched; all those may be closed later in any order. Pinned values outlive it.
  */
 public final class Lsm extends Store implements AutoCloseable {
     /** Databases that call into Java, to be closed before the JVM is gone. */

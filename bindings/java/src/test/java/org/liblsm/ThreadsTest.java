@@ -4,7 +4,6 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import static org.liblsm.Fixture.bytes;
 
 import java.nio.file.Path;
@@ -17,6 +16,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIf;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Many threads at once, of both kinds; nothing is bound to one. */
@@ -86,16 +86,14 @@ class ThreadsTest {
         run(Executors.newFixedThreadPool(16), 64, 200);
     }
 
+    static boolean hasVirtualThreads() {
+        return Runtime.version().feature() >= 21;
+    }
+
     @Test
+    @EnabledIf(value = "hasVirtualThreads", disabledReason = "Java 17 to 20 has no virtual threads")
     void thousandsOfVirtualThreadsShareADatabase() throws Exception {
-        ExecutorService threads;
-        try {
-            threads = (ExecutorService) Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
-        } catch (NoSuchMethodException e) {
-            assumeTrue(false, "Java " + System.getProperty("java.version") + " has no virtual threads");
-            return;
-        }
-        run(threads, 3000, 10);
+        run((ExecutorService) Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null), 3000, 10);
     }
 
     @Test
