@@ -46,16 +46,19 @@ struct Batch {
 }
 
 /// Batches of lists that are gone, which no pin can see any more: whoever pins at the right moment puts them here, a reaper
-/// of any list drops them. A pin may be under a lock, and their destructors take locks. Tried, never waited for: in a forked
-/// child it may be held for ever.
+/// of any list drops them. A pin may be under a lock, and their destructors take locks.
 static LEFT: Mutex<Vec<Batch>> = Mutex::new(Vec::new());
 
 fn leave(rest: Vec<Batch>) {
-    if let Some(mut left) = LEFT.try_lock() {
-        left.extend(rest);
-        return;
+    for _ in 0..1000 {
+        if let Some(mut left) = LEFT.try_lock() {
+            left.extend(rest);
+            return;
+        }
+        std::thread::yield_now();
     }
-    drop(rest);
+    // In a forked child it may be held for ever, and nothing of its parent's is ever used or freed there.
+    std::mem::forget(rest);
 }
 
 fn drop_left() {
