@@ -101,6 +101,11 @@ impl MemCursor {
             if rank == self.perm.count() / 3 {
                 self.ask_ahead();
             }
+            if self.view == View::All && rank + 1 < self.perm.count() {
+                // A flush copies the whole of the next value.
+                let node = self.table.store.leaf(self.leaf).node(self.perm.slot(rank + 1));
+                self.table.store.prefetch_value(node, LINES_AHEAD);
+            }
             if self.stand(rank) {
                 return;
             }

@@ -362,6 +362,16 @@ impl Store {
         unsafe { &*place.cast::<Leaf>() }
     }
 
+    /// Asks for a node's first value, `skip` cache lines behind its head, as far as the processor does not see by itself
+    /// where this is going. The head is at hand.
+    #[inline]
+    pub fn prefetch_value(&self, at: NodeAt, skip: usize) {
+        let len = self.version(at.inline_version()).value_len();
+        for line in skip..(len / 64).min(skip + 16) {
+            self.arena.prefetch(at.0, line * 64);
+        }
+    }
+
     /// Asks for the cache lines of a leaf.
     #[inline(always)]
     pub fn prefetch_leaf(&self, at: LeafAt) {
