@@ -292,6 +292,8 @@ impl SegmentPool {
         // Relaxed: a hint.
         if self.is_fine_due.swap(false, Ordering::Relaxed) {
             self.is_next_due.store(true, Ordering::Relaxed);
+            // Written in a moment; larger ones follow while it is in use.
+            state.next_bytes = PREWRITE_MAX.min(self.bytes_max);
             if let Some(coarse) = state.ready.take_if(|ready| ready.grain != Grain::Fine) {
                 self.ready_bytes.store(0, Ordering::Relaxed);
                 self.config.fs.remove(&segment_path(&self.config.dir, coarse.id.file.number))?;

@@ -149,6 +149,6 @@ fn a_ready_file_gives_way_to_one_for_syncs() {
     pool.note_sync();
     let before = home.fs.written.load(Ordering::Relaxed);
     pool.prepare_ahead(&draw).expect("ready");
-    assert!(pool.is_fine_ready() && home.fs.written.load(Ordering::Relaxed) - before >= LARGE);
-    assert_eq!(pool.spare_bytes(), LARGE, "in place of the other");
+    assert!(pool.is_fine_ready() && home.fs.written.load(Ordering::Relaxed) - before >= 1 << 20);
+    assert_eq!(pool.spare_bytes(), 1 << 20, "in place of the other, and small, since somebody waits for it");
 }
