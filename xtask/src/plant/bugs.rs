@@ -130,7 +130,11 @@ pub const BUGS: &[Bug] = &[
         "writes are taken though the recovered log could not be rewritten",
         &["failing calls"],
     ),
-    bug("route-keyspace-unchecked", "a new keyspace writes into the memtable of a dropped one", &["crash write"]),
+    bug(
+        "route-keyspace-unchecked",
+        "a new keyspace writes into the memtable of a dropped one",
+        &["metamorphic", "crash write"],
+    ),
     bug("install-lock-not-taken", "two changes of tables publish in any order", &["linear", "threads"]),
     bug("flushed-claimed-for-all", "the manifest says flushed of keyspaces that are not", &["crash write"]),
     bug("drop-before-log-sync", "a drop is durable before what was written before it", &["crash write"]),
