@@ -225,7 +225,7 @@ pub const JOBS: &[Job] = &[
         ..job(
             "G14",
             "fuzz-operations",
-            "sequences of calls against a model",
+            "sequences of calls against a model: 4 to 24 of them, in every eighth sequence up to 120",
             1_000_000,
             "executions",
             How::Mutate("operations"),
@@ -236,7 +236,7 @@ pub const JOBS: &[Job] = &[
         ..job(
             "G14",
             "fuzz-calls",
-            "sequences of C calls with hostile arguments and dead handles, against a model",
+            "sequences of C calls with hostile arguments and dead handles, against a model: 10 to 60, in every eighth up to 200",
             1_000_000,
             "executions",
             How::Mutate("calls"),
