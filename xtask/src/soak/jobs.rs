@@ -313,6 +313,6 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("G18", "a panic fails every check above"),
     (
         "G19",
-        "not measured: cargo-tarpaulin with its ptrace engine works, but did not come through the tests in 35 minutes beside other work",
+        "93.5 % of the engine's lines (15,544 of 16,623 in `src/`, without tests) are run by its unit tests and nine of the files in `tests/`, on 2026-11-20: built with `-C instrument-coverage`, read by `cov` of the crate llvm_profparser 0.14; branches are not measured",
     ),
 ];
