@@ -215,7 +215,42 @@ static void option_structs(lsm_db *db, lsm_keyspace *ks) {
   (void)db;
 }
 
+/* The files of LevelDB and RocksDB are named as ours: theirs are neither opened, repaired nor removed. */
+static void theirs(void) {
+  static const char *const files[][2] = {
+      {"CURRENT", "MANIFEST-000005\n"}, {"MANIFEST-000005", "theirs"}, {"000018.sst", "theirs"}, {"000019.log", "theirs"}};
+  const char *path = fresh("theirs");
+  char file[4200], *report = NULL;
+  lsm_db *db = NULL;
+  CHECK(mkdir(path, 0700) == 0);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    snprintf(file, sizeof file, "%s/%s", path, files[i][0]);
+    FILE *f = fopen(file, "w");
+    fputs(files[i][1], f), fclose(f);
+  }
+  lsm_options *o = lsm_options_new();
+  lsm_error *err = NULL;
+  OK(lsm_options_set(o, "mode", "ro", NULL));
+  for (int i = 0; i < 4; i++) {
+    int32_t code = i == 0   ? lsm_open(path, NULL, &db, &err)
+                   : i == 1 ? lsm_open(path, o, &db, &err)
+                   : i == 2 ? lsm_repair(path, NULL, &report, &err)
+                            : lsm_destroy(path, &err);
+    CODE(code, LSM_E_INVALID);
+    CHECK(strstr(lsm_error_message(err), "RocksDB") != NULL);
+  }
+  lsm_error_free(err);
+  lsm_options_free(o);
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    struct stat found;
+    snprintf(file, sizeof file, "%s/%s", path, files[i][0]);
+    CHECK(stat(file, &found) == 0 && (size_t)found.st_size == strlen(files[i][1]) && unlink(file) == 0);
+  }
+  CHECK(rmdir(path) == 0);  /* nor is anything added */
+}
+
 static void run(void) {
+  theirs();
   const char *path = fresh("basic");
   lsm_db *db = open_or_die(path), *second = NULL;
   lsm_error *err = NULL;

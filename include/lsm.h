@@ -566,10 +566,11 @@ int32_t lsm_options_describe(char **json);
  * The caller closes the handle with `lsm_close`. `options` is copied. One `rw` open per folder, or any number of `ro`.
  *
  * NULL: `options` (defaults) and `err` may be. Threads: any.
- * Codes: `LSM_OK`; `LSM_E_INVALID` (a NULL, an option that contradicts a persisted one); `LSM_E_LOCKED` (open here or in
- * another process); `LSM_E_EXISTS` (`error_if_exists`); `LSM_E_IO` (no such folder, no permission, not a folder);
- * `LSM_E_CORRUPTION`; `LSM_E_VERSION` (written by a later version); `LSM_E_NOSPACE`; `LSM_E_NOMEM`; `LSM_E_UNSUPPORTED`;
- * `LSM_E_BUSY` (inside a callback); `LSM_E_PANIC`. The message names the path. Nothing is written to `*db` on failure.
+ * Codes: `LSM_OK`; `LSM_E_INVALID` (a NULL, an option that contradicts a persisted one, a folder with files of somebody
+ * else's); `LSM_E_LOCKED` (open here or in another process); `LSM_E_EXISTS` (`error_if_exists`); `LSM_E_IO` (no such folder,
+ * no permission, not a folder); `LSM_E_CORRUPTION`; `LSM_E_VERSION` (written by a later version); `LSM_E_NOSPACE`;
+ * `LSM_E_NOMEM`; `LSM_E_UNSUPPORTED`; `LSM_E_BUSY` (inside a callback); `LSM_E_PANIC`. The message names the path. Nothing is
+ * written to `*db` on failure.
  *
  * # Safety
  * `path` ends in NUL; `options` is NULL or a live bag; `db` and `err` are NULL or writable.

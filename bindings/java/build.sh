@@ -87,7 +87,8 @@ compile() {
       -source 17 -target 17 -cp "$classpath" -d "$folder" "$@"
     return
   fi
-  "$home/bin/javac" --release "$release" -Xlint:$lint -Xdoclint:all,-missing -Werror -cp "$classpath" -d "$folder" "$@"
+  # -g: what a NullPointerException says names the argument.
+  "$home/bin/javac" -g --release "$release" -Xlint:$lint -Xdoclint:all,-missing -Werror -cp "$classpath" -d "$folder" "$@"
 }
 
 build_jar() {

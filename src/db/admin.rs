@@ -122,6 +122,7 @@ pub fn destroy(fs: &dyn Fs, path: &Path) -> Result<()> {
     if !is_database {
         return Err(Error::invalid(format!("{} is not a database folder: it has no CURRENT", path.display())));
     }
+    crate::version::refuse_foreign(fs, path)?;
     let lock_path = names::path(path, FileKind::Lock, FileNumber(0));
     let lock = fs.lock(&lock_path, true)?;
     // CURRENT goes last but for the lock: cut short, this can be called again.

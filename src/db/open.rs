@@ -80,6 +80,8 @@ fn check_folder(fs: &dyn Fs, path: &Path, given: &DbOptions) -> Result<bool> {
     }
     let entries = fs.list(path)?;
     if entries.iter().any(|name| matches!(names::parse(name), Some((FileKind::Current, _)))) {
+        // Before LOCK and LOG are touched, which those have too.
+        crate::version::refuse_foreign(fs, path)?;
         if given.error_if_exists {
             return Err(Error::new(Code::Exists, format!("{} holds a database already", path.display())));
         }

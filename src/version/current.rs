@@ -88,10 +88,13 @@ impl Current {
         Ok(current)
     }
 
-    /// Reads the file in `dir`.
+    /// Reads the file in `dir`. That of another engine is `Invalid`, no damage: nothing there is ours to mend.
     pub fn load(fs: &dyn Fs, dir: &Path) -> Result<Current> {
         let path = names::path(dir, FileKind::Current, FileNumber(0));
         let bytes = read_whole(fs, &path, BYTES_MAX as u64)?;
+        if is_of_leveldb(&bytes) {
+            return Err(foreign(dir));
+        }
         Current::decode(&bytes).map_err(|e| e.context(path.display()))
     }
 
@@ -122,6 +125,25 @@ pub(super) enum StoreError {
     Unchanged(Error),
     /// The old or the new content is in force, now and after a crash.
     InDoubt(Error),
+}
+
+/// Refuses a folder whose `CURRENT` is that of LevelDB or RocksDB, which have files of the same names as ours. A file that
+/// cannot be read is not refused.
+pub fn refuse_foreign(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    let path = names::path(dir, FileKind::Current, FileNumber(0));
+    let is_theirs = read_whole(fs, &path, BYTES_MAX as u64).is_ok_and(|bytes| is_of_leveldb(&bytes));
+    if is_theirs { Err(foreign(dir)) } else { Ok(()) }
+}
+
+fn foreign(dir: &Path) -> Error {
+    let dir = dir.display();
+    Error::invalid(format!("{dir} is a database of LevelDB or RocksDB, not of liblsm (`lsm import` copies one)"))
+}
+
+/// Theirs is the manifest's name and nothing else; no part of ours begins so.
+fn is_of_leveldb(bytes: &[u8]) -> bool {
+    let number = bytes.strip_prefix(b"MANIFEST-").map(|rest| rest.strip_suffix(b"\n").unwrap_or(rest));
+    number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
 /// Opens the regular file at `path` and reads all of it, at most `max` bytes.
@@ -177,6 +199,20 @@ mod tests {
                 bad[at] ^= 1 << bit;
                 assert_eq!(Current::decode(&bad).expect_err("damage").code(), Code::Corruption, "{at} {bit}");
             }
+        }
+    }
+
+    #[test]
+    fn that_of_another_engine_is_told_from_ours() {
+        for theirs in ["MANIFEST-000005\n", "MANIFEST-000005", "MANIFEST-1234567\n"] {
+            assert!(is_of_leveldb(theirs.as_bytes()), "{theirs:?}");
+        }
+        for none in ["", "MANIFEST-\n", "MANIFEST-000005\nx", "MANIFEST-00000x\n", "manifest MANIFEST-000005\n"] {
+            assert!(!is_of_leveldb(none.as_bytes()), "{none:?}");
+        }
+        let ours = sample().encode();
+        for at in 0..ours.len() {
+            assert!(!is_of_leveldb(&ours.as_bytes()[..at]));
         }
     }
 

@@ -33,6 +33,7 @@ mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use current::refuse_foreign;
 pub use dump::{
     CurrentFile, ManifestHead, ManifestState, ManifestUnit, dump_manifest, manifest_head, manifest_state, read_current,
 };

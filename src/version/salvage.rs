@@ -79,7 +79,8 @@ pub fn remains(fs: &dyn Fs, dir: &Path) -> Result<Remains> {
     manifests.sort_unstable();
     let mut found = match Current::load(fs, dir) {
         Ok(current) => with_current(fs, dir, current)?,
-        Err(error) if error.code() == Code::Version => return Err(error),
+        // Of a later build, or of another engine: not damaged.
+        Err(error) if matches!(error.code(), Code::Version | Code::Invalid) => return Err(error),
         Err(error) => without_current(fs, dir, &manifests, &tables, &error)?,
     };
     found.next_file = found.next_file.max(highest + 1);

@@ -85,7 +85,7 @@ fn check_folder(fs: &dyn Fs, dir: &Path) -> Result<()> {
     }
     let is_ours = |kind| matches!(kind, FileKind::Current | FileKind::Manifest | FileKind::Table | FileKind::Wal);
     if fs.list(dir)?.iter().any(|name| names::parse(name).is_some_and(|(kind, _)| is_ours(kind))) {
-        return Ok(());
+        return version::refuse_foreign(fs, dir);
     }
     Err(Error::invalid(format!("{} is not a database folder", dir.display())))
 }

@@ -84,7 +84,8 @@ pub fn run(c: &mut Context, args: &Find) -> Outcome {
         tell_json(c, encoding, state.as_ref(), &key, &places, &damages)?;
     } else {
         tell(c, encoding, state.as_ref(), &places, &damages)?;
-        c.out.note(&format!("{} places in {searched} files", places.len()))?;
+        let (s, of) = (if places.len() == 1 { "" } else { "s" }, if searched == 1 { "" } else { "s" });
+        c.out.note(&format!("{} place{s} in {searched} file{of}", places.len()))?;
     }
     c.out.finish()?;
     match damages.first() {
