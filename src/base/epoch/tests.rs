@@ -5,6 +5,18 @@ use crate::base::sync::AtomicU64;
 
 const TURNS_MAX: usize = 100_000;
 
+/// Whether nothing stays. On a busy machine a pinned reader of another test may be without a processor for long: turns
+/// alone are over sooner.
+fn drained(retired: &Retired) -> bool {
+    (0..1000).any(|_| {
+        let is_done = retired.drain(TURNS_MAX / 100);
+        if !is_done {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        is_done
+    })
+}
+
 #[test]
 fn replaced_values_are_dropped_once_no_pin_sees_them() {
     let retired = Retired::new();
@@ -20,7 +32,7 @@ fn replaced_values_are_dropped_once_no_pin_sees_them() {
     assert_eq!(Arc::strong_count(&first), 2, "still held while pinned");
     assert_eq!((retired.bytes(), retired.pending()), (8, 1));
     drop(guard);
-    assert!(retired.drain(TURNS_MAX));
+    assert!(drained(&retired));
     assert_eq!((Arc::strong_count(&first), retired.bytes()), (1, 0));
     assert_eq!(*cell.load(&pin()), 2);
     assert_eq!(*cell.get(&pin()), 2);
@@ -39,7 +51,7 @@ fn the_account_is_exact_whatever_overlaps() {
     drop(guard);
     retired.retire(Box::new(0), 5);
     assert!(!retired.is_empty());
-    assert!(retired.drain(TURNS_MAX));
+    assert!(drained(&retired));
     assert_eq!(retired.bytes(), 0);
     assert_eq!(retired.run_once(), 0);
 }
@@ -63,7 +75,7 @@ impl Drop for Chain {
 fn a_destructor_may_retire_more() {
     let retired = Arc::new(Retired::new());
     retired.retire(Box::new(Chain { left: 5, retired: Arc::clone(&retired) }), 100);
-    assert!(retired.drain(TURNS_MAX));
+    assert!(drained(&retired));
     assert_eq!((retired.bytes(), Arc::strong_count(&retired)), (0, 1));
 }
 
@@ -82,13 +94,13 @@ fn a_dropped_list_still_waits_for_pins() {
     assert_eq!(Arc::strong_count(&value), 3, "a reader is pinned");
     drop(guard);
     let next = Retired::new();
-    for _ in 0..TURNS_MAX {
+    for turn in 0..TURNS_MAX {
         ebr::pin().flush();
         next.run_once();
         if Arc::strong_count(&value) == 1 {
             return;
         }
-        std::thread::yield_now();
+        if turn % 100 == 99 { std::thread::sleep(Duration::from_millis(10)) } else { std::thread::yield_now() }
     }
     panic!("never dropped");
 }
@@ -150,7 +162,7 @@ fn the_reaper_is_woken_by_weight_and_by_name() {
     retired.wait(long);
     retired.retire(Box::new(()), WAKE_BYTES);
     retired.wait(long);
-    assert!(retired.drain(TURNS_MAX));
+    assert!(drained(&retired));
     retired.wait(Duration::from_millis(1));
     std::thread::scope(|scope| {
         scope.spawn(|| retired.wait(long));
@@ -222,7 +234,7 @@ fn stress_of_loads_gets_and_replaces() {
         // Relaxed: only ends the loops.
         stop.store(true, Ordering::Relaxed);
     });
-    assert!(retired.drain(TURNS_MAX));
+    assert!(drained(&retired));
     // Relaxed: the threads were joined.
     assert_eq!((live.load(Ordering::Relaxed), retired.bytes()), (1, 0));
     drop(cell);
