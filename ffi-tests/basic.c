@@ -238,8 +238,8 @@ static void theirs(void) {
                             : lsm_destroy(path, &err);
     CODE(code, LSM_E_INVALID);
     CHECK(strstr(lsm_error_message(err), "RocksDB") != NULL);
+    lsm_error_free(err), err = NULL;
   }
-  lsm_error_free(err);
   lsm_options_free(o);
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
     struct stat found;
