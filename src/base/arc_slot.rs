@@ -7,9 +7,8 @@
 #![expect(unsafe_code, reason = "turns epoch-protected raw pointers into references and counts")]
 
 use super::epoch::{Guard, Retired};
-use super::sync::{AtomicPtr, Ordering};
+use super::sync::{Arc, AtomicPtr, Ordering};
 use std::ptr;
-use std::sync::Arc;
 
 /// A slot that may hold an `Arc<T>`.
 pub struct ArcSlot<T: Send + Sync + 'static> {
@@ -24,7 +23,7 @@ impl<T: Send + Sync + 'static> Default for ArcSlot<T> {
 
 impl<T: Send + Sync + 'static> ArcSlot<T> {
     /// A slot that holds nothing.
-    pub const fn empty() -> ArcSlot<T> {
+    pub fn empty() -> ArcSlot<T> {
         ArcSlot { ptr: AtomicPtr::new(ptr::null_mut()) }
     }
 

@@ -1,5 +1,6 @@
 //! L0: what every layer may use. Knows nothing of files, tables or the database.
 
+pub mod arc_cell;
 pub mod arc_slot;
 pub mod arena;
 pub mod checksum;

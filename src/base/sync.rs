@@ -16,7 +16,7 @@
 pub use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-pub use std::sync::{RwLockReadGuard, RwLockWriteGuard};
+pub use std::sync::{Arc, RwLockReadGuard, RwLockWriteGuard};
 
 use super::clock::now;
 use std::fmt;

@@ -24,7 +24,7 @@
 use super::spare::SPARES;
 use crate::base::arena::{Arena, prefetch};
 use crate::base::epoch::{Guard, Retired};
-use crate::base::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::base::sync::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use crate::error::{Code, Error, Result};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::Deref;
@@ -212,6 +212,10 @@ impl Frame {
     /// A count of this frame, taken under a pin.
     #[inline]
     pub fn to_ref(&self, _guard: &Guard) -> FrameRef {
+        if crate::base::planted!("frame-not-counted") {
+            // SAFETY: as in `add_count`.
+            return FrameRef(unsafe { self.data.sub(HEADER_LEN) }.cast());
+        }
         self.add_count()
     }
 
@@ -284,6 +288,12 @@ impl Array {
         // SAFETY: the layout is never empty.
         let first = NonNull::new(unsafe { alloc_zeroed(layout) });
         let first = first.ok_or_else(|| Array::refused(len))?.cast();
+        // Its atomics are objects of the model and not words: zeros are none of them.
+        #[cfg(loom)]
+        for at in 0..len {
+            // SAFETY: `at` is in bounds, and the array is ours alone.
+            unsafe { first.add(at).write(AtomicPtr::new(ptr::null_mut())) };
+        }
         Ok(Array { first, len, pages: None })
     }
 
@@ -330,16 +340,28 @@ pub struct Slots {
     fixed: Arc<AtomicUsize>,
 }
 
+#[cfg(not(loom))]
+fn next_id() -> u64 {
+    use crate::base::sync::AtomicU64;
+    static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+    // Relaxed: only uniqueness matters.
+    NEXT_ID.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A model has one array, and its atomics cannot be static.
+#[cfg(loom)]
+fn next_id() -> u64 {
+    0
+}
+
 impl Slots {
     /// `count` empty slots, their bytes counted in `fixed`. `NoMem` when there is no memory for them.
     pub(super) fn new(count: u32, fixed: &Arc<AtomicUsize>) -> Result<Arc<Slots>> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let frames = Array::new(count as usize)?;
         // Relaxed, here and in `drop`: an account, read as a hint.
         fixed.fetch_add(size_of_val(&*frames), Ordering::Relaxed);
         Ok(Arc::new(Slots {
-            // Relaxed: only uniqueness matters.
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id: next_id(),
             frames,
             resident: AtomicU32::new(0),
             closed: AtomicBool::new(false),
@@ -405,7 +427,8 @@ impl Slots {
         let Some(slot) = self.frames.get(index as usize) else { return false };
         let count = frame.clone().into_raw();
         // Release: publishes the frame to the Acquire in `load`. Relaxed on failure: nothing is read through it.
-        if slot.compare_exchange(ptr::null_mut(), count, Ordering::Release, Ordering::Relaxed).is_ok() {
+        let order = if crate::base::planted!("frame-seen-unwritten") { Ordering::Relaxed } else { Ordering::Release };
+        if slot.compare_exchange(ptr::null_mut(), count, order, Ordering::Relaxed).is_ok() {
             // Relaxed: under the shard lock.
             self.resident.fetch_add(1, Ordering::Relaxed);
             return true;

@@ -9,7 +9,8 @@
 //!
 //! Threads: `load`/`get` any; changes under the keyspace's `mem` lock.
 
-use crate::base::epoch::{ArcCell, Guard, Retired};
+use crate::base::arc_cell::ArcCell;
+use crate::base::epoch::{Guard, Retired};
 use crate::base::ids::{FileNumber, KeyspaceId, SeqNo};
 use crate::base::sync::{AtomicBool, Mutex, Ordering};
 use crate::compaction::Shape;

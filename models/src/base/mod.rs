@@ -1,7 +1,15 @@
 //! L0, as far as the models need it.
 
+pub mod arc;
+#[path = "../../../src/base/arc_cell.rs"]
+pub mod arc_cell;
+#[path = "../../../src/base/arc_slot.rs"]
+pub mod arc_slot;
+pub mod arena;
+pub mod epoch;
 #[path = "../../../src/base/ids.rs"]
 pub mod ids;
+pub mod life;
 pub mod sync;
 
 macro_rules! planted {

@@ -3,6 +3,7 @@
 //! loom takes an operation that is sequentially consistent for one that acquires and releases, but knows such fences: so
 //! each of those operations stands between two of them here.
 
+pub use super::arc::Arc;
 pub use loom::sync::atomic::Ordering;
 use loom::sync::atomic::fence;
 use std::ops::{Deref, DerefMut};
@@ -69,8 +70,54 @@ macro_rules! atomic {
     };
 }
 
+atomic!(AtomicU8, u8);
 atomic!(AtomicU32, u32);
 atomic!(AtomicU64, u64);
+atomic!(AtomicUsize, usize);
+
+#[derive(Debug)]
+pub struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+/// No order that is sequentially consistent: nobody asks for one.
+impl AtomicBool {
+    pub fn new(value: bool) -> AtomicBool {
+        AtomicBool(loom::sync::atomic::AtomicBool::new(value))
+    }
+    pub fn load(&self, order: Ordering) -> bool {
+        assert!(order != Ordering::SeqCst);
+        self.0.load(order)
+    }
+    pub fn store(&self, value: bool, order: Ordering) {
+        assert!(order != Ordering::SeqCst);
+        self.0.store(value, order);
+    }
+}
+
+#[derive(Debug)]
+pub struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>);
+
+/// As `AtomicBool`.
+impl<T> AtomicPtr<T> {
+    pub fn new(value: *mut T) -> AtomicPtr<T> {
+        AtomicPtr(loom::sync::atomic::AtomicPtr::new(value))
+    }
+    pub fn load(&self, order: Ordering) -> *mut T {
+        assert!(order != Ordering::SeqCst);
+        self.0.load(order)
+    }
+    pub fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
+        assert!(order != Ordering::SeqCst);
+        self.0.swap(value, order)
+    }
+    pub fn compare_exchange(&self, old: *mut T, new: *mut T, yes: Ordering, no: Ordering) -> Result<*mut T, *mut T> {
+        assert!(yes != Ordering::SeqCst && no != Ordering::SeqCst);
+        self.0.compare_exchange(old, new, yes, no)
+    }
+    /// To be read; nobody writes through it.
+    pub fn get_mut(&mut self) -> Box<*mut T> {
+        Box::new(self.0.with_mut(|value| *value))
+    }
+}
 
 pub struct Mutex<T>(loom::sync::Mutex<T>);
 

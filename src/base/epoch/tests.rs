@@ -1,6 +1,7 @@
 //! Tests of the reaper's list and the cell: exact accounts, pins respected, destructors free to retire.
 
 use super::*;
+use crate::base::arc_cell::ArcCell;
 use crate::base::sync::AtomicU64;
 
 const TURNS_MAX: usize = 100_000;

@@ -60,6 +60,8 @@ pub const CHECKS: &[Check] = &[
     unit("unit db", &["db::"]),
     unit_of("loom log", "models/log"),
     unit_of("loom leaf", "models/leaf"),
+    unit_of("loom cache", "models/cache"),
+    unit_of("loom iterator", "models/iterator"),
     test("locks", "locks", &[], &[]),
     test("model", "model", &[], &[("LSM_SEED", "2026")]),
     test("metamorphic", "metamorphic", &[], BRIEF),
@@ -81,9 +83,12 @@ pub const BUGS: &[Bug] = &[
     // base
     bug("checksum-without-offset", "a block copied to another place of its file passes", &["unit sstable"]),
     bug("epoch-not-awaited", "what readers may see is freed before they leave", &["unit base"]),
+    bug("view-freed-at-once", "a view that is replaced is freed under its readers", &["loom iterator"]),
     // cache
-    bug("cache-freed-at-once", "an evicted block is freed under its readers", &["unit cache"]),
+    bug("cache-freed-at-once", "an evicted block is freed under its readers", &["unit cache", "loom cache"]),
     bug("cache-keeps-closed-tables", "a closed table's slots take frames again", &["unit cache"]),
+    bug("frame-not-counted", "a reader that keeps a block holds no count of it", &["loom cache"]),
+    bug("frame-seen-unwritten", "a block can be found before its bytes can be seen", &["loom cache"]),
     bug("cache-wrong-block", "a block is kept under its neighbour's number", &["model"]),
     // memtable
     bug("leaf-claim-unconditional", "two inserts take one slot of a leaf", &["loom leaf", "unit memtable"]),
@@ -194,7 +199,7 @@ pub const BUGS: &[Bug] = &[
         &["unit compaction"],
     ),
     // reads
-    bug("bound-before-view", "a read takes its moment before its view", &["linear"]),
+    bug("bound-before-view", "a read takes its moment before its view", &["linear", "loom iterator"]),
     bug("second-look-skips-memory", "a read that went to a file misses the memtables", &["metamorphic"]),
     bug("upper-bound-shown", "a scan shows its upper bound", &["model"]),
     bug(

@@ -258,7 +258,7 @@ pub const JOBS: &[Job] = &[
         ..job(
             "G16",
             "loom-publish",
-            "the log's reservation and publishing, a memtable leaf: every order of a few threads",
+            "log, memtable leaf, cache eviction, iterators beside flushes: every order of a few threads",
             1,
             "runs",
             How::Loom,
