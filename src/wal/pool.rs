@@ -432,8 +432,8 @@ impl SegmentPool {
     pub fn give_back(&self, number: FileNumber) -> Result<()> {
         let fs = &self.config.fs;
         let path = segment_path(&self.config.dir, number);
-        let Some(meta) = fs.metadata(&path)? else { return Ok(()) };
         let grain = self.grain_of(number);
+        let Some(meta) = fs.metadata(&path)? else { return Ok(()) };
         let regular = meta.is_file && meta.len == self.next_bytes_hint();
         if !regular || !self.claim_spare() {
             return fs.remove(&path);
@@ -454,7 +454,7 @@ impl SegmentPool {
         done
     }
 
-    /// What a file that is given back is like.
+    /// What a file that is given back or removed was like; forgets it.
     fn grain_of(&self, number: FileNumber) -> Grain {
         let mut fine = self.fine.lock();
         let before = fine.len();
@@ -495,6 +495,7 @@ impl SegmentPool {
         let mut state = self.state.lock();
         let mut paths = Vec::new();
         if let Some(ready) = state.ready.take() {
+            self.grain_of(ready.id.file.number);
             paths.push(segment_path(&self.config.dir, ready.id.file.number));
         }
         if let Spare::File(number, ..) = std::mem::replace(&mut *self.spare.lock(), Spare::None) {
@@ -510,6 +511,12 @@ impl SegmentPool {
             done = done.and(self.config.fs.sync_dir(&self.config.dir));
         }
         done
+    }
+
+    /// Files for syncs that are known.
+    #[cfg(test)]
+    pub fn fine_count(&self) -> usize {
+        self.fine.lock().len()
     }
 
     /// Size that regular segments grow to.

@@ -40,8 +40,8 @@ const AHEAD: u64 = 384 << 10;
 /// What it takes at a time; a writer that needs the lock meanwhile goes through `write(2)`.
 const AHEAD_STEP: u64 = 64 << 10;
 
-/// Zeros that `go_ahead` writes at a time into a file that was never written, and how far it goes ahead of the tail: the
-/// kernel caches a file in pieces of what was written at once, and large pieces cost a third of the time.
+/// Zeros that `go_ahead` writes at a time into a file that was never written: the kernel caches a file in pieces of what was
+/// written at once, and large pieces cost a third of the time.
 const PIECE: u64 = 128 << 10;
 
 /// How many syncs of a coarse file pass until somebody should see to it that another takes its place.

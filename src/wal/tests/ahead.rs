@@ -152,3 +152,21 @@ fn a_ready_file_gives_way_to_one_for_syncs() {
     assert!(pool.is_fine_ready() && home.fs.written.load(Ordering::Relaxed) - before >= 1 << 20);
     assert_eq!(pool.spare_bytes(), 1 << 20, "in place of the other, and small, since somebody waits for it");
 }
+
+/// A log that comes to rest and wakes again for years.
+#[test]
+fn files_that_are_gone_are_forgotten() {
+    let home = Home::new();
+    let pool = SegmentPool::new(home.config(WalIo::Auto, 64 << 10)).expect("pool");
+    let draw = || home.draw();
+    for _ in 0..5 {
+        let used = [pool.take(0, &draw).expect("segment").number(), pool.take(0, &draw).expect("segment").number()];
+        pool.prepare_ahead(&draw).expect("ready");
+        assert_eq!(pool.fine_count(), 3);
+        pool.shrink().expect("removed");
+        std::fs::remove_file(home.dir.path().join(format!("{:06}.wal", used[1].0))).expect("there");
+        used.iter().for_each(|&number| pool.give_back(number).expect("given back"));
+        pool.shrink().expect("removed");
+        assert_eq!(pool.fine_count(), 0);
+    }
+}
